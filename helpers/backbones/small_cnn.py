@@ -1,0 +1,79 @@
+"""A small convolutional net for 8x8 images, and its weights pretrained on several sources."""
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from helpers.errors import CourseError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SOURCES = ("noise", "shuffled_letters", "letters", "font_digits")
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+class SmallCNN(nn.Module):
+    """Three convolutions and one dense layer (`features`: 64 numbers an image), then a linear `classifier`.
+
+    Input (n, 1, 8, 8) in 0-1, output logits (n, classes).
+    """
+
+    def __init__(self, classes: int):
+        super().__init__()
+        self.features = nn.Sequential(
+            *self._block(1, 16), *self._block(16, 32), nn.MaxPool2d(2), *self._block(32, 64), nn.MaxPool2d(2),
+            nn.Flatten(), nn.Linear(64 * 2 * 2, 64), nn.BatchNorm1d(64), nn.ReLU(),
+        )  # fmt: skip
+        self.classifier = nn.Linear(64, classes)
+
+    @staticmethod
+    def _block(inputs: int, outputs: int) -> Sequence[nn.Module]:
+        # BatchNorm has a bias of its own, so the convolution needs none.
+        return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.features(images))
+
+
+def provenance(source: str) -> dict:
+    """How the shipped weights were made: script, seed, versions, accuracy on their own task, sha256.
+
+    Raises ValueError for a source that is not in `SOURCES`.
+    """
+    if source not in SOURCES:
+        raise ValueError(f"no weights pretrained on {source!r}: choose one of {', '.join(SOURCES)}")
+    return json.loads((WEIGHTS / f"{source}.json").read_text(encoding="utf-8"))
+
+
+def verify(source: str) -> Path:
+    """The path of the weights, after comparing their sha256 with the recorded one.
+
+    Raises CourseError when the file is missing or its hash differs.
+    """
+    path = WEIGHTS / f"{source}.safetensors"
+    expected = provenance(source)["sha256"]
+    if not path.is_file():
+        raise CourseError(f"the weights {path.name} are missing: run `git checkout helpers/backbones/weights`")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != expected:
+        raise CourseError(
+            f"{path.name} has sha256 {found[:8]}…, expected {expected[:8]}…: it is damaged or was changed; "
+            "run `git checkout helpers/backbones/weights`, or make it anew with data_scripts/make_small_cnn_weights.py"
+        )
+    return path
+
+
+def load_small_cnn(source: str) -> SmallCNN:
+    """The net pretrained on `source`, with that source's classifier, in evaluation mode. Raises as `verify` does."""
+    from safetensors.torch import load_file
+
+    path = verify(source)
+    model = SmallCNN(provenance(source)["classes"])
+    model.load_state_dict(load_file(path))
+    return model.eval()

@@ -1,0 +1,127 @@
+"""Patches of 19 real photographs that scikit-image and scikit-learn ship; the class is the photograph."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from helpers.data.cache import cached
+from helpers.data.images import ImageSet
+from helpers.errors import CourseError
+
+# In the public domain, CC0 or without known restrictions, as scikit-image's documentation of each says; scikit-learn's two: CC BY 2.0.
+SKIMAGE_FILES = (
+    "astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "coffee.png", "coins.png", "grass.png", "gravel.png",
+    "hubble_deep_field.jpg", "ihc.png", "moon.png", "motorcycle_left.png", "page.png", "retina.jpg", "rocket.jpg", "text.png",
+)  # fmt: skip
+SKLEARN_FILES = ("china.jpg", "flower.jpg")
+TRAIN, TEST = 0, 1  # values of `groups`: the left and the right half of a photograph
+PATCH = 64  # pixels
+PER_HALF = 40
+
+
+def photograph_path(name: str) -> Path:
+    """The file of the photograph called `name` ("coffee"). Raises CourseError when it is not installed."""
+    import skimage
+    import sklearn.datasets
+
+    folders = {Path(skimage.__file__).parent / "data": SKIMAGE_FILES, Path(sklearn.datasets.__file__).parent / "images": SKLEARN_FILES}
+    for folder, files in folders.items():
+        for file in files:
+            if Path(file).stem == name and (folder / file).is_file():
+                return folder / file
+    raise CourseError(f"no photograph called {name!r} is installed: choose one of {', '.join(names())}")
+
+
+def names() -> tuple[str, ...]:
+    """The 19 class names, in alphabetical order."""
+    return tuple(sorted(Path(file).stem for file in SKIMAGE_FILES + SKLEARN_FILES))
+
+
+def read_photograph(path: str | Path) -> np.ndarray:
+    """An image file of any kind as (height, width, 3) uint8. Raises CourseError when it cannot be read as an image."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            # Phones store the picture lying on its side, with a note of how to turn it.
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except FileNotFoundError:
+        raise CourseError(f"there is no file {path}: check the path, or leave it out to use a bundled photograph") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        raise CourseError(f"{Path(path).name} cannot be read as an image ({error}): open and save it again as PNG or JPEG") from None
+
+
+def read_folder(path: str | Path) -> list[tuple[str, np.ndarray]]:
+    """(name, image) of the image file, or of every image in the folder, sorted by name.
+
+    Files of a folder that are not readable as images are named in a printed line and left out. Raises CourseError when the path does
+    not exist or nothing in it can be read.
+    """
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        return [(path.name, read_photograph(path))]
+    endings = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in endings)
+    if not files:
+        raise CourseError(f"the folder {path} holds no images ({', '.join(endings)}): point to the folder that holds them")
+    images = []
+    for file in files:
+        try:
+            images.append((file.name, read_photograph(file)))
+        except CourseError as error:
+            print(f"left out: {error}")
+    if not images:
+        raise CourseError(f"none of the {len(files)} images in {path} can be read: open and save one again as PNG or JPEG")
+    return images
+
+
+def cut_patches(photograph: np.ndarray, count: int, half: int, rng: np.random.Generator) -> np.ndarray:
+    """`count` random square patches from one half of a photograph: (count, 64, 64, 3) uint8, contrast normalised.
+
+    The sides are 45-96 pixels, resized to 64. Eight columns between the halves are left out, so no pixel is in both. Each channel of
+    each patch gets mean 127 and standard deviation 48: brightness and colour cast are no shortcut to the class.
+    """
+    from PIL import Image
+
+    height, width = photograph.shape[:2]
+    first, last = (0, width // 2 - 4) if half == TRAIN else (width // 2 + 4, width)
+    patches = []
+    for _ in range(count):
+        side = int(min(PATCH * rng.uniform(0.7, 1.5), last - first - 1, height - 1))
+        top, left = rng.integers(height - side), rng.integers(first, last - side)
+        patch = Image.fromarray(photograph[top : top + side, left : left + side])
+        pixels = np.asarray(patch.resize((PATCH, PATCH), Image.Resampling.BILINEAR), np.float32)
+        normal = (pixels - pixels.mean((0, 1))) / (pixels.std((0, 1)) + 1e-3)
+        patches.append(np.clip(normal * 48 + 127, 0, 255).astype(np.uint8))
+    return np.stack(patches)
+
+
+@cached
+def _cut_all(per_half: int, seed: int) -> ImageSet:
+    rng = np.random.default_rng(seed)
+    images, labels, groups = [], [], []
+    for label, name in enumerate(names()):
+        photograph = read_photograph(photograph_path(name))
+        for half in (TRAIN, TEST):
+            images.append(cut_patches(photograph, per_half, half, rng))
+            labels += [label] * per_half
+            groups += [half] * per_half
+    return ImageSet(np.concatenate(images), np.array(labels, np.int64), names(), np.array(groups, np.int64))
+
+
+def load_photos(per_half: int = PER_HALF, seed: int = 0) -> ImageSet:
+    """Patches of 19 photographs: images (19 * 2 * per_half, 64, 64, 3) uint8; groups: `TRAIN` (left half) or `TEST` (right half).
+
+    Train on the left halves and test on the right ones: random patches of one half overlap and would leak. Cached on disk.
+    """
+    if per_half < 1:
+        raise ValueError(f"per_half is {per_half}: cut 1 or more patches from each half")
+    return ImageSet(*_cut_all(per_half, seed))
+
+
+def verify() -> str:
+    """One line about the data. Raises CourseError when a photograph is missing or cannot be read."""
+    for name in names():
+        read_photograph(photograph_path(name))
+    return f"{len(names())} photographs (scikit-image, scikit-learn)"
