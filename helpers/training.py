@@ -121,7 +121,7 @@ def fit(
     trainable = [p for p in model.parameters() if p.requires_grad]
     if not trainable:
         raise ValueError("every parameter is frozen, there is nothing to train: unfreeze the head at least")
-    optimizer = torch.optim.AdamW(list(groups) if groups else trainable, lr=learning_rate, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(list(groups) if groups else trainable, lr=learning_rate, weight_decay=weight_decay, fused=True)
     scheduler = make_schedule(optimizer, schedule, steps)
     generator = torch.Generator().manual_seed(seed)
     history, began = History(), time.perf_counter()

@@ -31,6 +31,7 @@ class SmallCNN(nn.Module):
             nn.Flatten(), nn.Linear(64 * 2 * 2, 64), nn.BatchNorm1d(64), nn.ReLU(),
         )  # fmt: skip
         self.classifier = nn.Linear(64, classes)
+        self.to(memory_format=torch.channels_last)  # a quarter faster on a CPU
 
     @staticmethod
     def _block(inputs: int, outputs: int) -> Sequence[nn.Module]:

