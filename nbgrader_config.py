@@ -68,4 +68,4 @@ c.Execute.record_timing = False
 c.Execute.shutdown_kernel = "immediate"
 # nbgrader scores a test cell with output on stderr as failed, so the kernel sends what arrives there (Python's sys.stderr and
 # the file descriptor 2 that C libraries write to) under the name of stdout.
-c.Execute.extra_arguments = ["--IPKernelApp.exec_lines=import sys; sys.stderr.name = 'stdout'; del sys"]
+c.Execute.extra_arguments = ["--log-level=ERROR", "--IPKernelApp.exec_lines=import sys; sys.stderr.name = 'stdout'; del sys"]

@@ -57,7 +57,7 @@ def load_efficientnet_lite0() -> nn.Module:
 
     path = verify()
     # image_size=None pads each convolution for the size it meets; a fixed size would pad wrongly for every other one.
-    model = EfficientNet.from_name("efficientnet-lite0", override_params={"image_size": None})
+    model = EfficientNet.from_name("efficientnet-lite0", image_size=None)
     model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return model.eval().to(config.device(), memory_format=torch.channels_last)
 

@@ -78,3 +78,22 @@ def load_small_cnn(source: str) -> SmallCNN:
     model = SmallCNN(provenance(source)["classes"])
     model.load_state_dict(load_file(path))
     return model.eval()
+
+
+class PhotoCNN(nn.Module):
+    """Four convolutions for 64x64 colour patches, made to be trained from scratch: the opponent of pretrained features.
+
+    Input (n, 3, 64, 64) in 0-1, output logits (n, classes).
+    """
+
+    def __init__(self, classes: int):
+        super().__init__()
+        blocks: list[nn.Module] = []
+        for inputs, outputs, stride in ((3, 16, 2), (16, 32, 1), (32, 64, 1), (64, 96, 1)):
+            blocks += [nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
+        self.features = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.classifier = nn.Linear(96, classes)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.classifier(self.features(images))

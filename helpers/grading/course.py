@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +99,8 @@ def _file_name(lesson: str) -> str:
 def read_notebook(path: Path) -> NotebookNode:
     """A notebook in today's format. Raises CourseError when the file cannot be read or is not a notebook."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text)
     except FileNotFoundError:
         raise CourseError(f"there is no notebook {path}: check the path") from None
     except OSError as error:
@@ -110,11 +112,14 @@ def read_notebook(path: Path) -> NotebookNode:
             and isinstance(content.get("cells", content.get("worksheets")), list)):
         raise CourseError(f"{path} is JSON but not a notebook: give the path of an .ipynb file")
     try:
-        nb = nbformat.convert(nbformat.from_dict(content), 4)
-        if nb.nbformat_minor < 5:
-            nb = nbformat.v4.upgrade(nb)
-        _, nb = nbformat.validator.normalize(nb)
-        nbformat.validate(nb)
+        # nbformat warns and logs before it repairs what it can; what it cannot is raised by `validate`.
+        with warnings.catch_warnings(), collected_log():
+            warnings.simplefilter("ignore")
+            nb = nbformat.reads(text, as_version=4)
+            if nb.nbformat_minor < 5:
+                nb = nbformat.v4.upgrade(nb)
+            _, nb = nbformat.validator.normalize(nb)
+            nbformat.validate(nb)
     except Exception as error:  # nbformat raises many kinds for damaged content
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CourseError(f"{path} is a damaged notebook ({reason[:150]}): open and save it in JupyterLab, or go back to a copy; "

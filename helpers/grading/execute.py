@@ -10,13 +10,14 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import Execute
 from nbgrader.utils import is_grade
-from traitlets import Any, Integer
+from traitlets import Any
 
 from helpers.grading.course import grade_id
 
-# `COURSE_CELL_SECONDS` raises the limit on a slow machine.
+# `COURSE_CELL_SECONDS` raises the limits on a slow machine.
 CELL_SECONDS = int(os.environ.get("COURSE_CELL_SECONDS", "30"))
 SETUP_SECONDS = 4 * CELL_SECONDS  # the first import of torch after a start of the machine
+TOTAL_SECONDS = 10 * CELL_SECONDS  # a cell of a notebook that has not started by then is not run
 NOT_RUN = "NotRun"
 
 
@@ -29,11 +30,10 @@ def seconds_allowed(cell: NotebookNode) -> int:
 class GradingExecute(Execute):
     """nbgrader's Execute that keeps what was scored before a kernel dies or hangs, and has a limit for the whole notebook."""
 
-    total_seconds = Integer(300, help="Cells that have not started by then are not run").tag(config=True)
     on_progress = Any(None, help="Called before each cell with the number of cells done and in all")
 
     def preprocess(self, nb: NotebookNode, resources: dict | None = None, km=None) -> tuple[NotebookNode, dict]:
-        self._stopped, self._deadline = "", monotonic() + self.total_seconds
+        self._stopped, self._deadline = "", monotonic() + TOTAL_SECONDS
         nb, resources = super().preprocess(nb, resources, km=km)
         for cell in nb.cells:
             settle(cell)
@@ -45,7 +45,7 @@ class GradingExecute(Execute):
         if cell.cell_type != "code" or not cell.source.strip():
             return cell, resources
         if not self._stopped and monotonic() > self._deadline:
-            self._stopped = f"not run: the notebook took more than {self.total_seconds} s in all; make its slow cells faster"
+            self._stopped = f"not run: the notebook took more than {TOTAL_SECONDS} s in all; make its slow cells faster"
         if self._stopped:
             cell.outputs = [_error(NOT_RUN, self._stopped)]
             return cell, resources
@@ -95,4 +95,5 @@ def settle(cell: NotebookNode) -> None:
         except ValueError:
             continue
         if math.isnan(score) or not 0 <= score <= most:
-            cell.outputs[place] = _error("ScoreError", f"the test gave {score:g} of {most:g} points: your code returns something out of range")
+            reason = f"the test gave {score:g} of {most:g} points: your code returns something out of range"
+            cell.outputs[place] = _error("ScoreError", reason)

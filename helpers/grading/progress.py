@@ -71,7 +71,8 @@ def load(root: Path) -> dict[str, dict[str, dict]]:
         while aside.exists():
             number, aside = number + 1, file.with_name(f"progress.json.damaged-{number + 1}")
         os.replace(file, aside)
-        print(f"note: the record of your progress was damaged: it is kept as .course/{aside.name} and a new one begins", file=sys.stderr)
+        print(f"note: the record of your progress was damaged: it is kept as .course/{aside.name} and a new one begins",
+              file=sys.stderr)
         return {}
 
 
@@ -92,6 +93,6 @@ def _write(file: Path, text: str) -> None:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise CourseError(f"your result could not be recorded in {file} ({error.strerror}): free some space, or make the folder "
-                              "writable, and check again") from None
+            raise CourseError(f"your result could not be recorded in {file} ({error.strerror}): free some space, or make the "
+                              "folder writable, and check again") from None
         raise

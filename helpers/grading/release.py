@@ -21,7 +21,8 @@ KEPT = {"nbgrader", "tags", "deletable", "editable", "jupyter", "mystnb"}
 def release(lessons: list[str] | None = None, root: Path | None = None) -> int:
     """Release the exercises of these lessons (None or []: all), say what was done, and return 0.
 
-    They are recorded in nbgrader's gradebook, so that `nbgrader autograde` works. Everything is generated in a staging folder first, so a failure leaves every release as it was. Raises CourseError.
+    They are recorded in nbgrader's gradebook, so that `nbgrader autograde` works. Everything is generated in a staging folder
+    first, so a failure leaves every release as it was. Raises CourseError.
     """
     course = Course(root)
     names = list(dict.fromkeys(course.find(lesson) for lesson in lessons)) if lessons else course.lessons()
