@@ -28,7 +28,7 @@ def ensure(argv: list[str], install: bool = True) -> bool:
 
     install: False returns False instead of making or installing anything. Raises CourseError when the set-up is impossible.
     """
-    if _inside():
+    if inside():
         if is_set_up(Path(sys.prefix)):
             return True
         if not install:
@@ -53,7 +53,7 @@ def ensure(argv: list[str], install: bool = True) -> bool:
     return False
 
 
-def _inside() -> bool:
+def inside() -> bool:
     """Whether this interpreter belongs to an environment."""
     return sys.prefix != sys.base_prefix or _conda() == Path(sys.prefix)
 
@@ -101,8 +101,9 @@ def restart(python: Path, argv: list[str]) -> None:
 def fingerprint() -> str:
     """What the stamp must hold: a hash of the requirements, the package's settings and place, and the version of Python."""
     digest = hashlib.sha256()
-    for part in ((ROOT / "requirements.txt").read_bytes(), (ROOT / "pyproject.toml").read_bytes(), f"{sys.version} {ROOT}".encode()):
-        digest.update(part + b"\0")
+    digest.update((ROOT / "requirements.txt").read_bytes())
+    digest.update((ROOT / "pyproject.toml").read_bytes())
+    digest.update(f"{sys.version} {ROOT}".encode())
     return digest.hexdigest()
 
 

@@ -27,8 +27,8 @@ CAUSES = [
     (r"NameResolutionError|name resolution|Name or service not known|getaddrinfo failed|nodename nor servname|NewConnectionError|"
      r"Connection refused|ConnectionResetError|Connection aborted|ConnectTimeout|Read timed out|ReadTimeout|"
      r"Network is unreachable|Max retries exceeded|ProxyError|Tunnel connection failed|IncompleteRead|Connection broken",
-     "pip cannot reach its package index: check the network (or the proxy), then run this command again; what is there already is "
-     "not fetched twice"),
+     "pip cannot reach its package index: check the network (or the proxy), then run this command again; what is there already "
+     "is not fetched twice"),
     (r"CERTIFICATE_VERIFY_FAILED|SSLError|SSLCertVerificationError",
      "the secure connection to the package index is refused: behind a company's proxy set PIP_CERT to its certificate, then run "
      "this command again"),
@@ -152,8 +152,8 @@ def reason(output: str, log: Path) -> str:
         if found := re.search(pattern, output):
             system = f"{platform.system()} {platform.machine()}"
             return sentence.format(system=system, python=platform.python_version(), **found.groupdict())
-    return (f"pip could not install the packages ({last_line(output)}): run this command again, and if it fails again, look at {log}; "
-            "a new environment helps when this one has other packages in it")
+    return (f"pip could not install the packages ({last_line(output)}): run this command again, and if it fails again, look at "
+            f"{log}; a new environment helps when this one has other packages in it")
 
 
 def last_line(output: str) -> str:

@@ -23,7 +23,6 @@ def test(pytest_args: list[str]) -> int:
     import psutil
 
     # Notebooks that load both frameworks reach 2 GB, so a machine with little memory runs fewer of them at once.
-
     count = max(1, min(config.cores(), int(psutil.virtual_memory().total / 2e9)))
     parallel = [] if {"--pdb", "--trace"} & set(pytest_args) else ["-n", str(count), "--dist", "loadscope"]
     surroundings = {**os.environ, "COURSE_CORES": "1", "COURSE_PROGRESS": "0", **{name: "1" for name in config.THREAD_VARIABLES}}
