@@ -93,7 +93,7 @@ def cache() -> str:
     try:
         folder = config.cache_dir()
     except OSError as error:
-        raise CourseError(f"{error.filename} cannot be made ({error.strerror}): set COURSE_CACHE to a folder of your own") from None
+        raise CourseError(f"the cache cannot be made ({error}): set COURSE_CACHE to a folder of your own") from None
     if not os.access(folder, os.W_OK):
         raise CourseError(f"{folder} is not writable: set COURSE_CACHE to a folder of your own")
     return f"{folder} (safe to delete)"

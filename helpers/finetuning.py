@@ -24,7 +24,7 @@ def unfreeze(module: nn.Module) -> nn.Module:
 
 
 def freeze_batchnorm(module: nn.Module) -> nn.Module:
-    """Freeze only the BatchNorm layers of `module`: with few images a batch, their statistics are noise."""
+    """Freeze only the BatchNorm layers of `module`, in place; returns it. The source's statistics and scales are then kept."""
     for part in module.modules():
         if isinstance(part, BATCHNORM):
             freeze(part)
@@ -77,17 +77,14 @@ def fit_classifier(model: nn.Module, inputs: torch.Tensor, labels: np.ndarray, s
 
 def head_then_body(
     pretrained: nn.Module, inputs: torch.Tensor, labels: np.ndarray, *, classes: int, steps: int = 150, body_rate: float = 1e-3,
-    head_rate: float = 1e-3, augment: Augment | None = None, seed: int = 0, batchnorm_from: int = 50,
+    head_rate: float = 1e-3, augment: Augment | None = None, seed: int = 0,
 ) -> tuple[nn.Module, History]:  # fmt: skip
     """Transfer in two stages: the best head on frozen features, then all weights together with a cosine schedule.
 
-    Returns the new model and the second stage's history; `pretrained` is left as it is. With fewer than `batchnorm_from` images the
-    BatchNorm layers stay frozen. (LP-FT: Kumar et al. 2022, arXiv:2202.10054.)
+    Returns the new model and the second stage's history; `pretrained` is left as it is. (LP-FT: Kumar et al. 2022, arXiv:2202.10054.)
     """
     torch.manual_seed(seed)
     model = fit_classifier(unfreeze(replace_classifier(pretrained, classes)), inputs, labels)
-    if len(inputs) < batchnorm_from:
-        freeze_batchnorm(model)
     groups = parameter_groups(model, body_rate, head_rate)
     history = fit(model, inputs, labels, steps=steps, groups=groups, schedule="cosine", augment=augment, seed=seed)
     return model, history

@@ -16,7 +16,7 @@ from helpers.errors import CourseError
 
 INSTALLED_GB = 6.0  # free space before the first set-up: 4.3 GB of packages (PyTorch for the CPU) and what pip unpacks on the way
 UPDATE_GB = 1.0  # the large packages are there already
-PACKAGES = 160  # about as many as requirements.txt brings along
+PACKAGES = 180  # about as many as requirements.txt brings along
 LARGE_MB = 20  # downloads above this are named even where no status line can be shown
 
 # What pip prints -> what to say. The first that is found counts.
@@ -32,15 +32,15 @@ CAUSES = [
     (r"CERTIFICATE_VERIFY_FAILED|SSLError|SSLCertVerificationError",
      "the secure connection to the package index is refused: behind a company's proxy set PIP_CERT to its certificate, then run "
      "this command again"),
-    (r"long path|LongPath",
+    (r"(?i)long ?path",
      r"a path is too long for Windows: move the course to a short folder such as C:\course, or enable long paths, then run this "
      "command again"),
     (r"Permission denied|PermissionError|WinError 5\b|Read-only file system",
      "pip may not write into the environment: close programs that use it (JupyterLab, an editor), or make and activate an "
      "environment of your own, then run this command again"),
     (r"No matching distribution found for (?P<name>[^\s(]+)",
-     "there is no {name} for this machine ({system}, Python {python}): the course needs a 64-bit Python 3.11 to 3.13 on Linux, "
-     "Windows, or a Mac with Apple silicon"),
+     "pip finds no {name} for this machine ({system}, Python {python}): the course needs a 64-bit Python 3.11 to 3.13 on Linux, "
+     "Windows, or a Mac with Apple silicon, and pip a connection to its package index"),
 ]
 
 

@@ -18,6 +18,11 @@ SOURCES = ("noise", "shuffled_letters", "letters", "font_digits")
 WEIGHTS = Path(__file__).parent / "weights"
 
 
+def convolution_block(inputs: int, outputs: int, stride: int = 1) -> Sequence[nn.Module]:
+    """A 3x3 convolution, BatchNorm (which has a bias of its own, so the convolution needs none) and ReLU."""
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+
+
 class SmallCNN(nn.Module):
     """Three convolutions and one dense layer (`features`: 64 numbers an image), then a linear `classifier`.
 
@@ -27,16 +32,11 @@ class SmallCNN(nn.Module):
     def __init__(self, classes: int):
         super().__init__()
         self.features = nn.Sequential(
-            *self._block(1, 16), *self._block(16, 32), nn.MaxPool2d(2), *self._block(32, 64), nn.MaxPool2d(2),
+            *convolution_block(1, 16), *convolution_block(16, 32), nn.MaxPool2d(2), *convolution_block(32, 64), nn.MaxPool2d(2),
             nn.Flatten(), nn.Linear(64 * 2 * 2, 64), nn.BatchNorm1d(64), nn.ReLU(),
         )  # fmt: skip
         self.classifier = nn.Linear(64, classes)
         self.to(memory_format=torch.channels_last)  # a quarter faster on a CPU
-
-    @staticmethod
-    def _block(inputs: int, outputs: int) -> Sequence[nn.Module]:
-        # BatchNorm has a bias of its own, so the convolution needs none.
-        return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.classifier(self.features(images))
@@ -88,10 +88,10 @@ class PhotoCNN(nn.Module):
 
     def __init__(self, classes: int):
         super().__init__()
-        blocks: list[nn.Module] = []
-        for inputs, outputs, stride in ((3, 16, 2), (16, 32, 1), (32, 64, 1), (64, 96, 1)):
-            blocks += [nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
-        self.features = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.features = nn.Sequential(
+            *convolution_block(3, 16, stride=2), nn.MaxPool2d(2), *convolution_block(16, 32, stride=2), *convolution_block(32, 64), nn.MaxPool2d(2),
+            *convolution_block(64, 96), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        )  # fmt: skip
         self.classifier = nn.Linear(96, classes)
         self.to(memory_format=torch.channels_last)
 

@@ -76,16 +76,21 @@ def read_folder(path: str | Path) -> list[tuple[str, np.ndarray]]:
     return images
 
 
-def patch_box(photograph: np.ndarray, half: int, rng: np.random.Generator) -> tuple[int, int, int]:
-    """(top, left, side) in pixels of a random square of 45-96 pixels in one half; eight columns between the halves are left out."""
+def patch_box(photograph: np.ndarray, half: int | None, rng: np.random.Generator) -> tuple[int, int, int]:
+    """(top, left, side) in pixels of a random square of 45-96 pixels: in one half, or anywhere (None).
+
+    Eight columns between the halves are left out. Raises ValueError for a photograph that is too small.
+    """
     height, width = photograph.shape[:2]
-    first, last = (0, width // 2 - 4) if half == TRAIN else (width // 2 + 4, width)
+    first, last = {TRAIN: (0, width // 2 - 4), TEST: (width // 2 + 4, width), None: (0, width)}[half]
+    if min(height, last - first) < 8:
+        raise ValueError(f"the photograph has {width} x {height} pixels: use one that is at least 32 pixels wide and high")
     side = int(min(PATCH * rng.uniform(0.7, 1.5), last - first - 1, height - 1))
     return int(rng.integers(height - side)), int(rng.integers(first, last - side)), side
 
 
-def cut_patches(photograph: np.ndarray, count: int, half: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` random square patches from one half of a photograph: (count, 64, 64, 3) uint8, contrast normalised.
+def cut_patches(photograph: np.ndarray, count: int, half: int | None, rng: np.random.Generator) -> np.ndarray:
+    """`count` random square patches from one half of a photograph (None: from all of it): (count, 64, 64, 3) uint8, contrast normalised.
 
     Each channel of each patch gets mean 127 and standard deviation 48: brightness and colour cast are no shortcut to the class.
     """

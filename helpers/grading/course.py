@@ -21,7 +21,7 @@ from traitlets.log import get_logger
 from helpers import config
 from helpers.errors import CourseError
 
-STUB = "write your answer here, then run the tests below"
+STUB = "Write your answer here, then run the tests below."
 HEADING = re.compile(r"^#{2,4} +(?P<title>.*\S) +\((?P<points>\d+(?:\.\d+)?) points?\) *$", re.MULTILINE)
 # What SaveCells records in nbgrader's gradebook: the learner's notebook with the hidden tests still in it.
 MASTER_STEPS = ("LockCells", "ClearSolutions", "ClearOutput", "CheckCellMetadata", "ComputeChecksums")

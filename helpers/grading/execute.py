@@ -15,8 +15,8 @@ from traitlets import Any
 from helpers.grading.course import grade_id
 
 # `COURSE_CELL_SECONDS` raises the limits on a slow machine.
-CELL_SECONDS = int(os.environ.get("COURSE_CELL_SECONDS", "30"))
-SETUP_SECONDS = 4 * CELL_SECONDS  # the first import of torch after a start of the machine
+CELL_SECONDS = int(os.environ.get("COURSE_CELL_SECONDS", "60"))
+SETUP_SECONDS = 2 * CELL_SECONDS  # the first import of torch after a start of the machine
 TOTAL_SECONDS = 10 * CELL_SECONDS  # a cell of a notebook that has not started by then is not run
 NOT_RUN = "NotRun"
 

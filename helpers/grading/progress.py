@@ -20,15 +20,22 @@ WIDTH = 20
 
 
 def show(root: Path | None = None) -> int:
-    """Print every lesson with exercises: best score, the date of the last check, and what to do next; returns 0."""
+    """Print every lesson: best score, the date of the last check, and what to do next; returns 0.
+
+    Raises CourseError when there is no lesson.
+    """
     root = Path(root or config.ROOT)
     known = load(root)
-    names = sorted({path.parent.name for path in (root / "solutions").glob("*/exercises_*.ipynb")} | set(known))
+    graded = {path.parent.name for path in (root / "solutions").glob("*/exercises_*.ipynb")} | set(known)
+    names = sorted(graded | {path.stem for path in (root / "lessons").glob("[0-9][0-9]_*.ipynb")})
     if not names:
-        raise CourseError("there are no exercises yet: solutions/ is empty")
+        raise CourseError("there are no lessons yet: lessons/ and solutions/ are empty")
     for name in names:
         entries = known.get(name)
         number = name.split("_")[0]
+        if name not in graded:
+            print(f"{name:<28} [{'-' * WIDTH}]  no exercises: read lessons/{name}.ipynb")
+            continue
         if not entries:
             print(f"{name:<28} [{'-' * WIDTH}]  not tried yet: open lessons/exercises/{name}/exercises_{number}.ipynb")
             continue
@@ -67,9 +74,9 @@ def load(root: Path) -> dict[str, dict[str, dict]]:
     except OSError as error:
         raise CourseError(f"{file} cannot be read ({error.strerror}): check its permissions") from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        number, aside = 1, file.with_name("progress.json.damaged")
+        number, aside = 1, file.with_name("progress.damaged.json")
         while aside.exists():
-            number, aside = number + 1, file.with_name(f"progress.json.damaged-{number + 1}")
+            number, aside = number + 1, file.with_name(f"progress.damaged-{number + 1}.json")
         os.replace(file, aside)
         print(f"note: the record of your progress was damaged: it is kept as .course/{aside.name} and a new one begins",
               file=sys.stderr)

@@ -19,9 +19,10 @@ def restore(nb: NotebookNode, master: NotebookNode) -> list[str]:
     ones are put back; of a cell that is there twice the last one counts and the other is run as an ordinary cell.
     """
     wanted = {grade_id(cell): cell for cell in master.cells if grade_id(cell)}
+    # A test cell as released, of a name that there is no more: the test was renamed since.
+    old_release = any(grade_id(cell) and grade_id(cell) not in wanted and _is_unedited(cell) for cell in nb.cells)
     notes = _name_once(nb, wanted)
     present = {grade_id(cell): cell for cell in nb.cells if grade_id(cell)}
-    old_release = False
     for name, cell in present.items():
         if _differs(cell, wanted[name]):
             if _is_unedited(cell):

@@ -36,18 +36,22 @@ def test_other_points_since_a_new_release_start_the_best_score_anew(tmp_path):
 
 def test_show_lists_every_lesson_and_what_to_do_next(tmp_path, capsys):
     make(tmp_path, "01_a", "02_b", "03_c")
+    (tmp_path / "lessons").mkdir()
+    for name in ("01_a", "04_d"):
+        (tmp_path / "lessons" / f"{name}.ipynb").write_text("{}", encoding="utf-8")
     progress.record(tmp_path, "01_a", outcome(2, 2))
     progress.record(tmp_path, "02_b", outcome(2, 0))
     assert progress.show(tmp_path) == 0
-    first, second, third = capsys.readouterr().out.splitlines()
+    first, second, third, fourth = capsys.readouterr().out.splitlines()
     assert "4/4" in first and "[####################]" in first and first.endswith("done")
     assert "2/4" in second and "[##########----------]" in second
     assert second.endswith("next: `second`, then `python -m helpers check 02`")
     assert "not tried yet: open lessons/exercises/03_c/exercises_03.ipynb" in third
+    assert fourth.startswith("04_d") and fourth.endswith("no exercises: read lessons/04_d.ipynb")
 
 
 def test_nothing_to_show_is_an_error(tmp_path):
-    with pytest.raises(CourseError, match="no exercises yet"):
+    with pytest.raises(CourseError, match="no lessons yet"):
         progress.show(tmp_path)
 
 
@@ -61,10 +65,10 @@ def test_a_damaged_record_is_kept_aside(tmp_path, capsys, content):
         file.write_text(content, encoding="utf-8")
         progress.record(tmp_path, "01_a", outcome(1, 1))
         assert json.loads(file.read_text(encoding="utf-8"))["lessons"]["01_a"]["first"]["last"] == 1
-        assert len(list(file.parent.glob("progress.json.damaged*"))) == number
+        assert len(list(file.parent.glob("progress.damaged*.json"))) == number
     out, err = capsys.readouterr()
     assert out == "" and "damaged" in err
-    assert (file.parent / "progress.json.damaged").read_text(encoding="utf-8") == content
+    assert (file.parent / "progress.damaged.json").read_text(encoding="utf-8") == content
 
 
 def test_a_failed_write_keeps_the_old_record(tmp_path, monkeypatch):

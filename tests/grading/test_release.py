@@ -19,7 +19,7 @@ def test_a_release_has_stubs_locks_and_no_hidden_test(course):
     nb = nbformat.reads(text, as_version=4)
     nbformat.validate(nb)
     assert "HIDDEN" not in text and "its own mean" not in text and "SOLUTION" not in text
-    stub = 'raise NotImplementedError("write your answer here, then run the tests below")'
+    stub = 'raise NotImplementedError("Write your answer here, then run the tests below.")'
     assert find(nb, "mean").source == f"def mean(numbers):\n    {stub}" and find(nb, "choice").source == stub
     assert find(nb, "test_mean").metadata["editable"] is False and find(nb, "mean").metadata["deletable"] is False
     assert [c.id for c in nb.cells] == [c.id for c in nbformat.read(source_path(course), as_version=4).cells]
