@@ -39,7 +39,7 @@ def report(ready: bool | None = None) -> int:
         except Exception as error:  # a broken package must not end the report that is to find it
             state, found = "MISSING", f"{type(error).__name__}: {error}; repair with `{repair()}`"
         problems += state != "ok"
-        print(f"{state:<8}{name:<28}{found}", flush=True)
+        print(f"{state:<8}{name:<28} {found}", flush=True)
     print(f"\n{problems} missing: the lines above say what to do" if problems else "\nall is well")
     return 1 if problems else 0
 

@@ -61,7 +61,7 @@ def image_grid(images: np.ndarray, titles: Sequence[str], columns: int = 10, tit
     if len(images) != len(titles):
         raise ValueError(f"{len(images)} images and {len(titles)} titles: pass one title for each image")
     rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(7, 0.9 * rows * 7 / columns + 0.3), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(rows, columns, figsize=(7, 0.9 * rows * 7 / columns + 0.3), dpi=72, layout="constrained", squeeze=False)
     for place in axes.flat:
         place.axis("off")
     for place, image, name in zip(axes.flat, images, titles, strict=False):

@@ -90,7 +90,8 @@ def test_every_command_calls_its_module_and_returns_its_status(ready, module):
     assert [command_line.main(line.split()) for line in lines] == [1, 0, 0, 0, 0, 3, 3, 0, 1, 0, 0, 5, 5]
     assert calls == [
         ("run", "01"), ("times", True), ("times", False), ("release", None), ("release", ["1", "3"]),
-        ("check", "01", None, False), ("check", "01", "a/b.ipynb", True), ("progress",), ("doctor", True), ("start", None, True), ("start", 9001, False),
+        ("check", "01", None, False), ("check", "01", "a/b.ipynb", True), ("progress",), ("doctor", True),
+        ("start", None, True), ("start", 9001, False),
         ("test", []), ("test", ["-k", "a", "--pdb", "tests/x.py", "--", "-h"]),
     ]
     assert [argv for argv, _ in ready] == [line.split() for line in lines], "a restart needs the same arguments"
@@ -149,7 +150,8 @@ def test_an_interrupted_command_is_waited_for(tmp_path):
     if os.name == "nt":
         pytest.skip("there is no signal to a process group like Ctrl-C's")
     with subprocess.Popen([sys.executable, "-c", code], cwd=config.ROOT, stdout=subprocess.PIPE, text=True,
-                          start_new_session=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)) as process:
+                          start_new_session=True,
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)) as process:
         process.stdout.readline()
         time.sleep(1)
         os.killpg(process.pid, signal.SIGINT)
@@ -166,6 +168,8 @@ def test_ports():
     assert launch.free_port(port) == port
     first = launch.free_port(None)
     with socket.socket() as taken:
+        if os.name != "nt":  # a server that ended a moment ago leaves its port waiting
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         taken.bind(("127.0.0.1", first))
         taken.listen()
         assert launch.free_port(None) > first

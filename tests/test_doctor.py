@@ -32,7 +32,7 @@ def failing(error):
 def test_all_is_well(monkeypatch, capsys):
     only(monkeypatch, data=[("data digits", lambda: "1,797 images")])
     assert doctor.report(ready=True) == 0
-    assert "ok      data digits                 1,797 images\n" in capsys.readouterr().out
+    assert "ok      data digits                  1,797 images\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("error", "said"), [
@@ -44,7 +44,7 @@ def test_what_is_missing_is_said_and_the_rest_still_checked(monkeypatch, capsys,
     only(monkeypatch, models=[("weights letters", failing(error))], data=[("data digits", lambda: "1,797 images")])
     assert doctor.report(ready=True) == 1
     out = capsys.readouterr().out
-    assert f"MISSING weights letters             {said}" in out
+    assert f"MISSING weights letters              {said}" in out
     assert "1,797 images" in out and "1 missing" in out
 
 

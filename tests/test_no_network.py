@@ -1,4 +1,4 @@
-"""Under pytest a notebook that tries to use the network fails, an ordinary one passes, and cells after a failed one are skipped."""
+"""Under pytest a notebook that tries to use the network fails, an ordinary one passes, cells after a failed one are skipped."""
 from __future__ import annotations
 
 import os

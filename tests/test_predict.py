@@ -1,29 +1,36 @@
 """The multiple-choice prediction: what a static page gets, and what happens when a learner commits."""
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import ipywidgets
 import pytest
-from IPython.utils.capture import capture_output
 
 from helpers.predict import _live, predict
 
 QUESTION = "Is `x < 1`?", ["yes", "no, `x` is 2"], 1, "`x` was set to 2 & kept."
 
 
-def bundle() -> dict:
-    with capture_output() as captured:
+@pytest.fixture
+def bundle(monkeypatch) -> Callable[[], dict]:
+    """Ask the question and return what a notebook was given to show."""
+    def ask() -> dict:
+        shown = []
+        monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data) if raw else None)
         assert predict(*QUESTION) is None
-    (output,) = captured.outputs
-    return output.data
+        (data,) = shown
+        return data
+
+    return ask
 
 
-def test_one_bundle_serves_the_live_notebook_and_the_static_page():
+def test_one_bundle_serves_the_live_notebook_and_the_static_page(bundle):
     data = bundle()
     assert {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"} <= set(data)
     assert data["text/plain"] == "Is `x < 1`?"
 
 
-def test_the_static_page_folds_the_answer_and_escapes_the_text():
+def test_the_static_page_folds_the_answer_and_escapes_the_text(bundle):
     page = bundle()["text/html"]
     shown, folded = page.split("<details>")
     assert "Is <code>x &lt; 1</code>?" in shown and "(a) yes" in shown and "(b) no, <code>x</code> is 2" in shown
@@ -31,7 +38,7 @@ def test_the_static_page_folds_the_answer_and_escapes_the_text():
     assert "<script" not in page
 
 
-def test_the_stored_text_is_the_same_each_time():
+def test_the_stored_text_is_the_same_each_time(bundle):
     first, second = bundle(), bundle()
     assert [first[kind] for kind in ("text/html", "text/plain")] == [second[kind] for kind in ("text/html", "text/plain")]
 
@@ -49,7 +56,8 @@ def test_committing_shows_the_verdict_and_the_reason_once(chosen, words):
 
 
 @pytest.mark.parametrize(("options", "answer", "message"), [
-    (["only"], 0, "two or more"), (["a", "a"], 0, "all different"), (["a", "b"], 2, "from 0 to 1"), (["a", "b"], -1, "from 0 to 1"),
+    (["only"], 0, "two or more"), (["a", "a"], 0, "all different"),
+    (["a", "b"], 2, "from 0 to 1"), (["a", "b"], -1, "from 0 to 1"),
 ])
 def test_a_question_that_makes_no_sense_is_refused(options, answer, message):
     with pytest.raises(ValueError, match=message):
