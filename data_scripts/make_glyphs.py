@@ -20,7 +20,8 @@ def make(kind: str, per_class: int) -> str:
     if not np.array_equal(cached.images, fresh.images):
         raise RuntimeError(f"the cached {kind} are not what a new rendering gives: delete the cache folder and run this again")
     faces = len(np.unique(cached.groups))
-    return f"{kind}: {len(cached.images):,} images 8x8, {len(cached.class_names)} classes, {faces} faces, hash {joblib.hash(cached.images)[:8]}"
+    count = f"{len(cached.images):,} images 8x8, {len(cached.class_names)} classes, {faces} faces"
+    return f"{kind}: {count}, hash {joblib.hash(cached.images)[:8]}"
 
 
 def main() -> int:

@@ -84,7 +84,8 @@ def main() -> int:
     config.start(seed=SEED)
     for source in arguments.sources or SOURCES:
         record = write(source, arguments.to)
-        print(f"{source}: {record['classes']} classes, accuracy {record['accuracy_on_new_images_of_the_source']}, sha256 {record['sha256'][:8]}…")
+        accuracy = record["accuracy_on_new_images_of_the_source"]
+        print(f"{source}: {record['classes']} classes, accuracy {accuracy}, sha256 {record['sha256'][:8]}…")
     return 0
 
 

@@ -38,9 +38,9 @@ def main() -> int:
     arguments = parser.parse_args()
     config.start(seed=0)
     rows = sweep()
-    record = {"script": f"data_scripts/{Path(__file__).name}", "seeds": SEEDS, "judged_on": "the unlabelled rest of the pool", "sweep": rows}
+    record = {"script": f"data_scripts/{Path(__file__).name}", "seeds": SEEDS, "judged_on": "the unlabelled rest of the pool"}
     # One row a line: a change of one figure shows as one line.
-    lines = ",\n".join("  " + json.dumps(row) for row in record.pop("sweep"))
+    lines = ",\n".join("  " + json.dumps(row) for row in rows)
     head = json.dumps(record)[:-1]
     arguments.to.write_text(f'{head}, "sweep": [\n{lines}\n]}}\n', encoding="utf-8")
     print(f"{len(rows)} settings, {len(SEEDS)} seeds each -> {arguments.to.name}")

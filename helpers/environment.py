@@ -80,10 +80,10 @@ def python_of(folder: Path) -> Path:
     return folder / "python.exe" if (folder / "conda-meta").is_dir() else folder / "Scripts" / "python.exe"
 
 
-def starts(python: Path) -> bool:
-    """Whether the interpreter runs: after an upgrade of the system's Python the link to it may lead nowhere."""
+def starts(python: Path, code: str = "") -> bool:
+    """Whether the interpreter runs `code`: after an upgrade of the system's Python the link to it may lead nowhere."""
     try:
-        return subprocess.run([str(python), "-c", ""], stdin=subprocess.DEVNULL, capture_output=True, timeout=60).returncode == 0
+        return subprocess.run([str(python), "-c", code], stdin=subprocess.DEVNULL, capture_output=True, timeout=60).returncode == 0
     except (OSError, subprocess.SubprocessError):
         return False
 
@@ -116,8 +116,9 @@ def is_set_up(prefix: Path) -> bool:
 
 
 def _usable(folder: Path) -> bool:
-    """Whether .venv can be used as it is: complete, if it was made here, and not moved since (its scripts hold its path)."""
-    if not starts(python_of(folder)):
+    """Whether .venv can be used as it is: a Python that suits; if it was made here, complete, and not moved since."""
+    # Moved matters because the scripts in it hold its path. This interpreter is known to suit, another version may not.
+    if not starts(python_of(folder), "import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))"):
         return False
     marker = folder / MARKER
     return not marker.exists() or marker.read_text(encoding="utf-8") == f"{ROOT}\ncomplete\n"

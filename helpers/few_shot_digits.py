@@ -1,4 +1,4 @@
-"""The benchmark of lesson 01: few labelled handwritten digits, a net from scratch beside transferred ones, learning rates tuned for each."""
+"""The benchmark of lesson 01: few labelled handwritten digits, a net from scratch beside transferred ones, all tuned."""
 from __future__ import annotations
 
 import json

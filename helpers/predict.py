@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     import ipywidgets
 
 BOX = "border-left:4px solid #0072b2;padding:2px 0 2px 14px"
+# ipywidgets gives a radio button one line; a longer option would lie on top of the next.
+WRAPPED = """<style>
+.course-predict .widget-radio-box {height: auto; width: 100%}
+.course-predict .widget-radio-box label {display: flex; height: auto; margin: 2px 0; line-height: 1.45; white-space: normal}
+.course-predict .widget-radio-box input {flex: none; float: none; height: auto; margin: 3px 8px auto 2px; line-height: 1.45}
+</style>"""
 RIGHT, WRONG = "#00694b", "#b34700"  # told apart by their words as well
 
 
@@ -42,7 +48,7 @@ def _live(question: str, options: list[str], answer: int, because: str) -> ipywi
               enumerate(zip(string.ascii_lowercase, options, strict=False))]
     choice = ipywidgets.RadioButtons(options=labels, value=None, layout=wide)
     commit = ipywidgets.Button(description="This is my prediction", button_style="primary", disabled=True,
-                               layout=ipywidgets.Layout(width="auto"))
+                               layout=ipywidgets.Layout(width="auto", align_self="flex-start"))
     verdict = ipywidgets.HTML(layout=wide)
 
     def chosen(_change: object) -> None:
@@ -54,8 +60,10 @@ def _live(question: str, options: list[str], answer: int, because: str) -> ipywi
 
     choice.observe(chosen, "value")
     commit.on_click(committed)
-    title = ipywidgets.HTML(f'<div style="{BOX}"><b>Predict</b> &nbsp;{_text(question)}</div>', layout=wide)
-    return ipywidgets.VBox([title, choice, commit, verdict])
+    title = ipywidgets.HTML(f'{WRAPPED}<div style="{BOX};line-height:1.5"><b>Predict</b> &nbsp;{_text(question)}</div>', layout=wide)
+    box = ipywidgets.VBox([title, choice, commit, verdict])
+    box.add_class("course-predict")
+    return box
 
 
 def _verdict(chosen: int, options: list[str], answer: int, because: str) -> str:
@@ -64,7 +72,8 @@ def _verdict(chosen: int, options: list[str], answer: int, because: str) -> str:
     if chosen == answer:
         head = f'<b style="color:{RIGHT}">✔ Right.</b>'
     else:
-        head = f'<b style="color:{WRONG}">✘ Not this time.</b> It is ({letter}) {_text(options[answer])}.'
+        said = string.ascii_lowercase[chosen]
+        head = f'<b style="color:{WRONG}">✘ Not this time.</b> You said ({said}), it is ({letter}) {_text(options[answer])}.'
     return f'<div style="{BOX};line-height:1.5">{head} {_text(because)}</div>'
 
 

@@ -125,8 +125,8 @@ def fit(
     scheduler = make_schedule(optimizer, schedule, steps)
     generator = torch.Generator().manual_seed(seed)
     history, began = History(), time.perf_counter()
+    train_mode(model)
     for step, index in enumerate(config.progress(batches(len(inputs), batch_size, steps, seed), "fit"), start=1):
-        train_mode(model)
         batch = augment(inputs[index], generator) if augment else inputs[index]
         loss = F.cross_entropy(model(batch.to(device)), targets[index].to(device))
         if not torch.isfinite(loss):
@@ -142,6 +142,7 @@ def fit(
             history.validation.append((step, accuracy(model, *validation)))
             if early_stopping and early_stopping.should_stop(history.validation[-1][1], model):
                 break
+            train_mode(model)  # measuring accuracy has switched to evaluation mode
     if early_stopping and early_stopping.weights:
         model.load_state_dict(early_stopping.weights)
     history.seconds = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""A learner's first minutes, in a real browser on the real server: run lesson 00, see its figure, solve and validate an exercise."""
+"""A learner's first minutes, in a real browser on the real server: run lesson 00, see its figure, solve an exercise, validate."""
 from __future__ import annotations
 
 import os

