@@ -59,6 +59,8 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.SaveAutoGrades", "nbgrader.preprocessors.AssignLatePenalties", CheckCellMetadata,
 ]
 
+c.Validator.width = 160  # characters of a line; it cuts off what is longer, such as a message with advice
+
 # What follows holds for `check`, `autograde`, `validate` and the Validate button alike.
 c.Execute.kernel_name = "python3"  # whatever an editor wrote into the notebook
 c.Execute.timeout = CELL_SECONDS

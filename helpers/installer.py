@@ -38,6 +38,10 @@ CAUSES = [
     (r"Permission denied|PermissionError|WinError 5\b|Read-only file system",
      "pip may not write into the environment: close programs that use it (JupyterLab, an editor), or make and activate an "
      "environment of your own, then run this command again"),
+    # An index that cannot be reached looks like this too, when PIP_RETRIES is 0. For another machine there mostly are versions.
+    (r"satisfies the requirement (?P<name>\S+) \(from versions: none\)",
+     "pip finds no version of {name} at all: check the network and pip's settings (`python3 -m pip config list`), then run this "
+     "command again; if both are right, there is none for this machine ({system}, Python {python})"),
     (r"No matching distribution found for (?P<name>[^\s(]+)",
      "pip finds no {name} for this machine ({system}, Python {python}): the course needs a 64-bit Python 3.11 to 3.13 on Linux, "
      "Windows, or a Mac with Apple silicon, and pip a connection to its package index"),
@@ -81,6 +85,9 @@ def install(python: str, prefix: Path, root: Path, held: int | None = None) -> N
         except BaseException:
             process.terminate()
             raise
+    if process.returncode < 0:  # by a signal, which only POSIX systems report this way; pip has printed no reason then
+        raise CourseError("pip was killed before it was done, most often because the memory was full: close other programs, then "
+                          "run this command again; it continues where this one stopped")
     if process.returncode:
         raise CourseError(reason(output, log))
     print("the course is set up", file=sys.stderr, flush=True)

@@ -16,6 +16,7 @@ from helpers import config, environment
 from helpers.errors import CourseError
 
 FIRST_PORT = 8888
+LAST_SECONDS = 3.0  # what is left of the server gets this long to end after the server has
 
 
 def test(pytest_args: list[str]) -> int:
@@ -55,7 +56,19 @@ def start(port: int | None, browser: bool) -> int:
     except KeyboardInterrupt:
         pass
     print("\nJupyterLab has stopped; your notebooks are saved as you left them", flush=True)
+    end_soon()
     return 0
+
+
+def end_soon() -> None:
+    """End this process with status 0 after LAST_SECONDS at the latest, if it does not end by itself before.
+
+    The server reads files in threads of AnyIO, which are told to end by the request that they work for. When the server stops in
+    the middle of one, they wait for ever, and the interpreter waits for them.
+    """
+    timer = threading.Timer(LAST_SECONDS, os._exit, [0])
+    timer.daemon = True  # so that the interpreter does not wait for this one
+    timer.start()
 
 
 def _announce(port: int, address: str, browser: bool) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 CLAIM = "# NBVAL_CHECK_OUTPUT"
+PREDICTION = re.compile(r"^predict\(", re.MULTILINE)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
@@ -152,7 +153,8 @@ def clean(notebook: NotebookNode) -> list[str]:
     """Make an executed notebook fit to be stored, in place; returns a remark for each output on standard error that was dropped.
 
     Kept: ids, sources, outputs, execution counts. Dropped: standard error, widget state and views (their ids change with each
-    run), times of execution. A line that was redrawn with a carriage return keeps its last state.
+    run), times of execution. A line that was redrawn with a carriage return keeps its last state. The source of a prediction is
+    hidden, since it holds the answer.
     """
     notebook.metadata.pop("widgets", None)
     notebook.metadata["kernelspec"] = dict(KERNELSPEC)
@@ -162,6 +164,9 @@ def clean(notebook: NotebookNode) -> list[str]:
         cell.metadata.pop("execution", None)
         if cell.cell_type != "code":
             continue
+        if PREDICTION.search(cell.source):
+            cell.metadata.setdefault("jupyter", {})["source_hidden"] = True
+            cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), "hide-input"})  # for web pages
         kept = []
         for output in cell.outputs:
             if output.output_type == "stream":

@@ -14,7 +14,7 @@ BOX = "border-left:4px solid #0072b2;padding:2px 0 2px 14px"
 WRAPPED = """<style>
 .course-predict .widget-radio-box {height: auto; width: 100%}
 .course-predict .widget-radio-box label {display: flex; height: auto; margin: 2px 0; line-height: 1.45; white-space: normal}
-.course-predict .widget-radio-box input {flex: none; float: none; height: auto; margin: 3px 8px auto 2px; line-height: 1.45}
+.course-predict .widget-radio-box input {order: -1; flex: none; float: none; height: auto; margin: 3px 8px auto 14px; line-height: 1.45}
 </style>"""
 RIGHT, WRONG = "#00694b", "#b34700"  # told apart by their words as well
 
@@ -60,8 +60,8 @@ def _live(question: str, options: list[str], answer: int, because: str) -> ipywi
 
     choice.observe(chosen, "value")
     commit.on_click(committed)
-    title = ipywidgets.HTML(f'{WRAPPED}<div style="{BOX};line-height:1.5"><b>Predict</b> &nbsp;{_text(question)}</div>', layout=wide)
-    box = ipywidgets.VBox([title, choice, commit, verdict])
+    title = f'{WRAPPED}<div style="{BOX};line-height:1.5"><b>Predict</b> &nbsp;{_text(question)}</div>'
+    box = ipywidgets.VBox([ipywidgets.HTML(title, layout=wide), choice, commit, verdict])
     box.add_class("course-predict")
     return box
 

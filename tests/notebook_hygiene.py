@@ -17,6 +17,7 @@ from helpers.errors import CourseError
 CLAIM = "# NBVAL_CHECK_OUTPUT"
 LONGEST_CELL, LONGEST_LINE, LARGEST_IMAGE = 19, 130, 80 * 1024
 ABSOLUTE_PATH = re.compile(r"(?<![\w./:~-])(?:/(?:home|root|tmp|Users)/[\w.-]+|[A-Za-z]:\\\\?[\w.-]+)")
+PREDICTION = re.compile(r"^predict\(", re.MULTILINE)
 FORBIDDEN_CODE = {
     "import *": re.compile(r"^\s*from\s+\S+\s+import\s+\*", re.MULTILINE),
     "a shell command": re.compile(r"^\s*(!|%%?(bash|sh|cmd|system|sx)\b)", re.MULTILINE),
@@ -87,6 +88,8 @@ def _of_a_lesson(notebook: NotebookNode) -> Iterator[str]:
         lines = sum(bool(line.strip()) for line in cell.source.splitlines())
         if lines > LONGEST_CELL:
             yield f"{_name(cell)}: {lines} lines of code, more than {LONGEST_CELL}"
+        if PREDICTION.search(cell.source) and not cell.metadata.get("jupyter", {}).get("source_hidden"):
+            yield f"{_name(cell)}: the answer of its prediction can be read: hide the source (metadata jupyter.source_hidden)"
         yield from _outputs(cell)
     yield from _claims(cells)
     yield from _sections(notebook)
@@ -125,7 +128,7 @@ def _claims(cells: list[NotebookNode]) -> Iterator[str]:
             yield f"{_name(cell)}: {CLAIM} must be a line of its own, or nbval does not see it"
         elif not any(isinstance(node, ast.Assert) for node in ast.walk(_tree(cell.source))):
             yield f"{_name(cell)}: a claim without an assertion"
-        elif not any(output.get("name") == "stdout" for output in cell.outputs):
+        elif cell.execution_count and not any(output.get("name") == "stdout" for output in cell.outputs):
             yield f"{_name(cell)}: a claim that prints nothing to compare"
     if not marked:
         yield f"no cell is marked {CLAIM}"
@@ -142,7 +145,7 @@ def _sections(notebook: NotebookNode) -> Iterator[str]:
         yield "the first cell does not name the prerequisites"
     if not re.search(r"\bminutes?\b", first, re.IGNORECASE):
         yield "the first cell does not say how many minutes"
-    if "**Predict" not in everything and not any(re.search(r"\bpredict\(", cell.source) for cell in _code(notebook)):
+    if "**Predict" not in everything and not any(PREDICTION.search(cell.source) for cell in _code(notebook)):
         yield "there is nothing to predict"
     for name, heading in SECTIONS.items():
         if not heading.search(everything):

@@ -112,9 +112,11 @@ def menu(page, name: str, entry: str) -> None:
     page.locator(f'.lm-Menu-itemLabel:text-is("{entry}")').click()
 
 
-def type_answer(page, signature: str, answer: str) -> None:
-    """Replace the content of the answer cell that holds `signature`."""
-    shown(page).locator(".jp-CodeCell", has_text=signature).first.locator(".cm-content").click()
+def type_answer(page, place: int, answer: str) -> None:
+    """Replace the content of the cell at `place`."""
+    cell = shown(page).locator(".jp-Cell").nth(place)
+    cell.scroll_into_view_if_needed()
+    cell.locator(".cm-content").click()
     page.keyboard.press("ControlOrMeta+a")
     page.keyboard.press("Delete")
     page.keyboard.insert_text(answer)
@@ -181,12 +183,13 @@ def test_an_exercise_validates_when_right_and_says_why_when_wrong(page, address,
     wrong, message = wrong_answer(lesson, first)
     answers = {grade_id(cell): without_markers(cell.source) for cell in lesson.source.cells if grade_id(cell) in lesson.wrong}
     path = Course(course).released(name)
-    path.write_text(nbformat.writes(solve_others(read_notebook(path), answers, first)), encoding="utf-8")
-    signature = answers[first].strip().splitlines()[0]
+    notebook = solve_others(read_notebook(path), answers, first)
+    path.write_text(nbformat.writes(notebook), encoding="utf-8")
+    place = [grade_id(cell) for cell in notebook.cells].index(first)
 
     open_notebook(page, address, path.relative_to(course).as_posix())
-    type_answer(page, signature, answers[first])
+    type_answer(page, place, answers[first])
     assert "success" in validate(page).lower()
-    type_answer(page, signature, wrong)
+    type_answer(page, place, wrong)
     said = validate(page)
     assert "failed" in said.lower() and message in " ".join(said.split())

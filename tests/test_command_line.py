@@ -184,6 +184,12 @@ def test_without_a_display_no_browser_is_tried(monkeypatch):
     assert launch.has_display()
 
 
+def test_a_thread_that_the_server_left_waiting_does_not_keep_the_command_from_ending():
+    code = ("import threading; from helpers import launch\nlaunch.LAST_SECONDS = 0.5\n"
+            "threading.Thread(target=threading.Event().wait).start()\nlaunch.end_soon()")
+    assert subprocess.run([sys.executable, "-c", code], cwd=config.ROOT, timeout=30).returncode == 0
+
+
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_the_server_shows_lesson_00_without_instructor_tools_and_ends_with_status_0(end, tmp_path):

@@ -153,6 +153,18 @@ def test_a_folder_that_was_not_made_here_is_never_deleted(root, restarts, monkey
     assert (root / ".venv" / "mine").read_text() == "precious"
 
 
+def test_an_environment_of_an_older_python_is_not_used(root, restarts, monkeypatch):
+    outside(monkeypatch)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(root / ".venv")], check=True)
+    assert environment._usable(root / ".venv")
+    monkeypatch.setattr(installer, "need_space", lambda folder: None)
+    # Stands for the interpreter of an older version: it starts, and refuses the question whether it suits.
+    monkeypatch.setattr(environment, "starts", lambda python, code="": not code)
+    with pytest.raises(CourseError, match="delete or rename"):
+        environment.ensure(["start"])
+    assert (root / ".venv" / "pyvenv.cfg").exists() and restarts == []
+
+
 def test_a_python_without_ensurepip_names_the_package_to_install(root, restarts, monkeypatch):
     outside(monkeypatch)
     monkeypatch.setattr(installer, "need_space", lambda folder: None)
@@ -220,11 +232,25 @@ def test_no_network_is_one_sentence(root, monkeypatch):
         installer.install(sys.executable, root / "env", root)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_a_pip_that_was_killed_is_one_sentence(root, monkeypatch):
+    monkeypatch.setattr(installer, "need_space", lambda folder: None)
+    monkeypatch.setattr(installer, "_need_pip", lambda python, prefix: None)
+    killed = root / "pip"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n")
+    killed.chmod(0o755)
+    with pytest.raises(CourseError, match="pip was killed .* run this command again"):
+        installer.install(str(killed), root / "env", root)
+
+
 @pytest.mark.parametrize(("output", "sentence"), [
     ("Retrying after connection broken by 'NameResolutionError(...)'\nERROR: No matching distribution found for torch==2.13.0",
      "cannot reach its package index"),
     ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "the disk is full"),
-    ("ERROR: No matching distribution found for torch==2.13.0\n", "pip finds no torch==2.13.0 for this machine"),
+    ("ERROR: Could not find a version that satisfies the requirement torch==2.13.0 (from versions: none)\n"
+     "ERROR: No matching distribution found for torch==2.13.0\n", "no version of torch==2.13.0 at all: check the network"),
+    ("ERROR: Could not find a version that satisfies the requirement torch==2.13.0 (from versions: 2.2.0, 2.2.2)\n"
+     "ERROR: No matching distribution found for torch==2.13.0\n", "pip finds no torch==2.13.0 for this machine"),
     ("ERROR: Could not install packages due to an OSError: [WinError 5] Access is denied", "may not write into the environment"),
     ("SSLError(SSLCertVerificationError(1, 'CERTIFICATE_VERIFY_FAILED'))", "set PIP_CERT"),
     ("HINT: This error might have occurred since this does not have Windows Long Path support enabled.", "too long for Windows"),

@@ -114,6 +114,7 @@ LESSONS = {
     "not numbered 1 to n": sets("figure", execution_count=7),
     "does not call config.start": swaps("setup", "config.start(seed=0)", "pass"),
     "cell figure: 20 lines of code": adds("figure", "\n\nx = 1" * 19),
+    "cell figure: the answer of its prediction can be read": adds("figure", "\npredict('?', ['a', 'b'], 0, 'so')"),
     "cell figure: it failed": outputs("figure", new_output("error", ename="E", evalue="e", traceback=[])),
     "cell setup: output on standard error": outputs("setup", printed("oh", "stderr")),
     "cell setup: a warning": outputs("setup", printed("x.py:3: UserWarning: old\n")),

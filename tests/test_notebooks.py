@@ -91,6 +91,7 @@ def test_save_stores_the_notebook_clean_and_the_same_each_time(course, capsys):
     assert [cell.id for cell in stored.cells] == ["c1", "c2", "c3"]
     assert [(output.name, output.text) for output in stored.cells[0].outputs] == [("stdout", "a\nwhole\nb\n")]
     assert set(stored.cells[1].outputs[0].data) == {"text/html", "text/plain"}
+    assert stored.cells[1].metadata.jupyter.source_hidden and not stored.cells[0].metadata
     assert stored.cells[2].outputs[0].data["text/plain"] == "('lessons', '0')"
     assert set(stored.metadata) == {"kernelspec", "language_info"} and stored.metadata.kernelspec.name == "python3"
     assert all("execution" not in cell.metadata for cell in stored.cells)
@@ -123,13 +124,16 @@ def test_the_meter_counts_a_process_and_its_children():
     assert 0 < meter.seconds < 25
 
 
-def test_the_limits_of_a_notebook(request):
+def test_the_limits_of_a_notebook(request, monkeypatch):
+    monkeypatch.delenv("COURSE_NOTEBOOK_SECONDS", raising=False)
     too_much = request.config.pluginmanager.get_plugin(str(config.ROOT / "conftest.py")).too_much
     lesson, solution = Path("lessons/00_a.ipynb"), Path("solutions/00_a/exercises_00.ipynb")
     assert too_much(lesson, 200, 2e9) is None
     assert "more than 240 s" in too_much(lesson, 250, 2e9)
     assert "more than 90 s" in too_much(solution, 200, 2e9)
     assert "more than 3 GB" in too_much(lesson, 200, 3.1e9)
+    monkeypatch.setenv("COURSE_NOTEBOOK_SECONDS", "300")
+    assert too_much(lesson, 250, 2e9) is None and "more than 300 s" in too_much(solution, 301, 2e9)
 
 
 README = f"# Course\n\n{times.BEGIN}\nold\n{times.END}\n\nThe end.\n"

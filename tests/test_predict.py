@@ -51,7 +51,7 @@ def test_committing_shows_the_verdict_and_the_reason_once(chosen, words):
     assert not commit.disabled and verdict.value == ""
     commit.click()
     assert words in verdict.value and "was set to 2" in verdict.value
-    assert ("It is (b)" in verdict.value) == (chosen == 0)
+    assert ("You said (a), it is (b)" in verdict.value) == (chosen == 0)
     assert choice.disabled and commit.disabled
 
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
 from time import monotonic
 
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbclient.util import run_sync
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import Execute
@@ -38,6 +40,12 @@ class GradingExecute(Execute):
         for cell in nb.cells:
             settle(cell)
         return nb, resources
+
+    async def async_start_new_kernel(self, **kwargs) -> None:
+        # What a C library or a child process writes goes past sys.stdout: it must reach neither the terminal nor `check --json`.
+        await super().async_start_new_kernel(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **kwargs)
+
+    start_new_kernel = run_sync(async_start_new_kernel)
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
         if self.on_progress:

@@ -67,7 +67,8 @@ def explain(test: NotebookNode, answer: NotebookNode | None, name: str) -> str:
         text = re.sub(r"\(\S+, line (\d+)\)", r"(line \1)", text)
         return f"{where}{error.ename}: {text}"
     line = _line_in(error, answer)
-    return f"{where}{error.ename}: {text}" + (f" (line {line} of your cell `{name}`)" if line else "")
+    what = f"{error.ename}: {text}" if text else error.ename
+    return f"{where}{what}" + (f" (line {line} of your cell `{name}`)" if line else "")
 
 
 def _last_error(cell: NotebookNode) -> NotebookNode | None:

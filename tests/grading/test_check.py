@@ -9,7 +9,7 @@ import nbformat
 import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_output
-from nbgrader.utils import determine_grade
+from nbgrader.utils import compute_checksum, determine_grade
 from toy_course import LESSON, REPOSITORY, SOLVED, answer, cell, find, released_path, source_path
 
 from helpers.errors import CourseError
@@ -134,6 +134,16 @@ def test_an_older_release_is_graded_with_todays_tests_and_says_so(course, capsys
     assert points == FULL | {"choice": 0} and "older release" in err and "python -m helpers release" in err
 
 
+def test_an_older_release_with_tests_of_other_names_is_graded_with_todays_tests_and_says_so(course, capsys):
+    nb = answer(course, SOLVED)
+    test = find(nb, "test_choice")
+    test.metadata["nbgrader"]["grade_id"] = "test_selection"
+    test.metadata["nbgrader"]["checksum"] = compute_checksum(test)
+    nbformat.write(nb, released_path(course))
+    points, _, err = scores(course, capsys)
+    assert points == FULL and "older release" in err and "`test_choice` was missing: it was put back" in err
+
+
 def test_an_older_release_without_todays_exercises_cannot_be_graded(course):
     nb = nbformat.read(source_path(course), as_version=4)
     for name in ("mean", "square", "choice"):
@@ -182,6 +192,18 @@ def test_a_kernel_that_dies_keeps_what_ran_before_and_names_the_cell(course, cap
     points, messages, _ = scores(course, capsys)
     assert points == {"mean": 3, "square": 0, "choice": 0}
     assert "the cell `square` ended the Python process" in messages["square"] and "`square`" in messages["choice"]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_what_goes_past_sys_stdout_does_not_reach_the_terminal(course, capfd, monkeypatch, own):
+    """A kernel reads its own file descriptors, except under pytest, and passes on what it read there."""
+    if own:
+        monkeypatch.delenv("PYTEST_CURRENT_TEST")
+    noise = "import os, subprocess, sys\nos.write(1, b'raw'); os.write(2, b'raw')\nos.system('echo shell')\n"
+    child = "subprocess.run([sys.executable, '-c', 'print(1)'])\n"
+    answer(course, SOLVED | {"square": noise + child + SOLVED["square"]})
+    points, _, err = scores(course, capfd)
+    assert points == FULL and err == ""
 
 
 def test_an_endless_loop_is_stopped_and_the_rest_is_graded(course, capsys, monkeypatch):

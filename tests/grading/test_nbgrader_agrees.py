@@ -16,7 +16,7 @@ from toy_course import LESSON, REPOSITORY, SOLVED, answer, find, released_path
 from helpers.grading.check import grade
 from helpers.grading.course import Course, collected_log
 
-NOISE = """import logging, os, sys, warnings
+NOISE = """import logging, os, subprocess, sys, warnings
 warnings.warn("a warning")
 print("to stderr", file=sys.stderr)
 logging.getLogger("x").warning("a log line")
@@ -25,6 +25,7 @@ def mean(numbers):
     print("in the test cell", file=sys.stderr)
     logging.warning("and this")
     os.write(2, b"from C\\n")
+    subprocess.run([sys.executable, "-c", "import sys; sys.exit('from a child process')"])
     if not numbers:
         raise ValueError("none")
     return sum(numbers) / len(numbers)"""
@@ -53,6 +54,12 @@ CASES = {
     "duplicated_answer": (SOLVED, duplicated_answer, 7, "stops"),
     "dead_kernel": (SOLVED | {"square": "import os; os._exit(1)"}, None, 3, "stops"),
 }
+
+
+@pytest.fixture(autouse=True)
+def as_outside_of_pytest(monkeypatch):
+    """With this variable a kernel does not read what is written to the file descriptor 2, as it does for a learner."""
+    monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +109,7 @@ def test_validate_passes_and_fails_with_them(submissions, name):
 def nbgrader(root, *arguments):
     """Run the real command from the course's folder."""
     env = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    env.pop("PYTEST_CURRENT_TEST", None)
     return subprocess.run([sys.executable, "-m", "nbgrader", *arguments], cwd=root, env=env, capture_output=True, text=True)
 
 
