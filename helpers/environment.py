@@ -83,7 +83,8 @@ def python_of(folder: Path) -> Path:
 def starts(python: Path, code: str = "") -> bool:
     """Whether the interpreter runs `code`: after an upgrade of the system's Python the link to it may lead nowhere."""
     try:
-        return subprocess.run([str(python), "-c", code], stdin=subprocess.DEVNULL, capture_output=True, timeout=60).returncode == 0
+        done = subprocess.run([str(python), "-c", code], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        return done.returncode == 0
     except (OSError, subprocess.SubprocessError):
         return False
 

@@ -23,6 +23,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.utils import determine_grade, is_grade, is_solution
+from threadpoolctl import threadpool_limits
 
 from helpers.grading.course import Course, Exercise, grade_id, read_notebook
 from helpers.grading.execute import settle
@@ -64,7 +65,8 @@ class Lesson:
         """Run exercise `name` with `answer` (None: the reference solution), with or without its hidden tests."""
         exercise, space = self.exercise(name), types.ModuleType("__main__").__dict__
         answer_cell, failures, score, seconds = None, [], 0.0, 0.0
-        with contextlib.chdir(self.course.source(self.name).parent), _figures_closed():
+        # In a learner's kernel the set-up cell does this for libraries that it loads; here they are loaded already.
+        with contextlib.chdir(self.course.source(self.name).parent), _figures_closed(), threadpool_limits(1):
             for cell in self.source.cells:
                 if cell.cell_type != "code" or is_grade(cell) and grade_id(cell) not in exercise.tests:
                     continue

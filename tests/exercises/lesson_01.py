@@ -26,9 +26,12 @@ WRONG = {
             "def new_head(model, classes):\n    new = copy.copy(model)\n    new._modules = dict(model._modules)\n"
             "    new.classifier = nn.Linear(model.classifier.in_features, classes)\n    return new"
         ),
-        "starts from random weights": "def new_head(model, classes):\n    return SmallCNN(classes)",
+        "starts from random weights": (
+            "from helpers.backbones.small_cnn import SmallCNN\n\ndef new_head(model, classes):\n"
+            "    return SmallCNN(classes)"
+        ),
         "forgets the statistics of BatchNorm": (
-            "def new_head(model, classes):\n    new = SmallCNN(classes)\n"
+            "from helpers.backbones.small_cnn import SmallCNN\n\ndef new_head(model, classes):\n    new = SmallCNN(classes)\n"
             "    for a, b in zip(new.features.parameters(), model.features.parameters()):\n        a.data = b.data.clone()\n    return new"
         ),
         "always ten classes": (
@@ -76,7 +79,8 @@ WRONG = {
         ),
         "the box with the worst probe": (
             "def choose_source(candidates, labels):\n    from sklearn.model_selection import cross_val_score\n"
-            "    return min(candidates, key=lambda n: cross_val_score(features.linear_probe(candidates[n], labels), candidates[n], labels).mean())"
+            "    probe = {n: features.linear_probe(v, labels) for n, v in candidates.items()}\n"
+            "    return min(candidates, key=lambda n: cross_val_score(probe[n], candidates[n], labels).mean())"
         ),
     },
 }
@@ -104,7 +108,8 @@ RIGHT = {
     },
     "negative_transfer": {
         "with scipy's t": (
-            "def negative_transfer(transfer, scratch):\n    from scipy import stats\n    return stats.ttest_rel(transfer, scratch).statistic < -2"
+            "def negative_transfer(transfer, scratch):\n    from scipy import stats\n"
+            "    return stats.ttest_rel(transfer, scratch).statistic < -2"
         ),
     },
     "choose_source": {

@@ -68,7 +68,10 @@ WRONG = {
     "choose_features": {
         "always the last layer": "def choose_features(candidates, labels):\n    return 'head'",
         "always pixels": "def choose_features(candidates, labels):\n    return 'pixels'",
-        "the fewest numbers": "def choose_features(candidates, labels):\n    return min(candidates, key=lambda name: candidates[name].shape[1])",
+        "the fewest numbers": (
+            "def choose_features(candidates, labels):\n"
+            "    return min(candidates, key=lambda name: candidates[name].shape[1])"
+        ),
         "an index instead of a name": "def choose_features(candidates, labels):\n    return 0",
     },
 }
