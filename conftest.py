@@ -22,7 +22,7 @@ from helpers import config, measure
 NO_NETWORK = config.ROOT / "tests" / "no_network"
 # Generous: a slow machine that runs several notebooks at once passes, a notebook that got out of hand does not.
 # COURSE_NOTEBOOK_SECONDS replaces both limits on time.
-SECONDS = {"lessons": 240, "solutions": 90}
+SECONDS = {"lessons": 480, "solutions": 120}
 BYTES = 3e9
 COST = "cost of the notebook"
 own_cache = pytest.StashKey[str]()
