@@ -96,6 +96,7 @@ RIGHT = {
     },
     "new_head": {
         "by the state of every part": (
+            "from helpers.backbones.small_cnn import SmallCNN\n\n"
             "def new_head(model, classes):\n    new = SmallCNN(classes)\n    new.features.load_state_dict(model.features.state_dict())\n"
             "    return new"
         ),
