@@ -129,8 +129,8 @@ def test_the_limits_of_a_notebook(request, monkeypatch):
     too_much = request.config.pluginmanager.get_plugin(str(config.ROOT / "conftest.py")).too_much
     lesson, solution = Path("lessons/00_a.ipynb"), Path("solutions/00_a/exercises_00.ipynb")
     assert too_much(lesson, 200, 2e9) is None
-    assert "more than 240 s" in too_much(lesson, 250, 2e9)
-    assert "more than 90 s" in too_much(solution, 200, 2e9)
+    assert "more than 480 s" in too_much(lesson, 490, 2e9)
+    assert "more than 120 s" in too_much(solution, 200, 2e9)
     assert "more than 3 GB" in too_much(lesson, 200, 3.1e9)
     monkeypatch.setenv("COURSE_NOTEBOOK_SECONDS", "300")
     assert too_much(lesson, 250, 2e9) is None and "more than 300 s" in too_much(solution, 301, 2e9)
