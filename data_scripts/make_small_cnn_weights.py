@@ -22,7 +22,7 @@ from helpers.backbones.small_cnn import SOURCES, WEIGHTS, SmallCNN
 from helpers.data import augment, glyphs
 from helpers.data.images import to_tensor
 
-STEPS, BATCH_SIZE, LEARNING_RATE, SEED = 400, 64, 3e-3, 0
+STEPS, BATCH_SIZE, LEARNING_RATE, SEED = 300, 64, 3e-3, 0
 IMAGES = 5200  # of each source: amount is not what makes the sources differ
 
 

@@ -96,7 +96,7 @@ def fit(
     steps: int,
     learning_rate: float = 1e-3,
     groups: Sequence[dict] | None = None,
-    batch_size: int = 32,
+    batch_size: int = 16,
     weight_decay: float = 1e-3,
     schedule: str = "one-cycle",
     augment: Augment | None = None,

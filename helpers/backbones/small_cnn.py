@@ -81,16 +81,17 @@ def load_small_cnn(source: str) -> SmallCNN:
 
 
 class PhotoCNN(nn.Module):
-    """Four convolutions for 64x64 colour patches, made to be trained from scratch: the opponent of pretrained features.
+    """Three convolutions for 64x64 colour patches, made to be trained from scratch: the opponent of pretrained features.
 
-    Input (n, 3, 64, 64) in 0-1, output logits (n, classes).
+    Input (n, 3, 64, 64) in 0-1, output logits (n, classes). It halves the patch first: of the nets we tried at equal time this one,
+    which can take more steps, was the most accurate.
     """
 
     def __init__(self, classes: int):
         super().__init__()
         self.features = nn.Sequential(
-            *convolution_block(3, 16, stride=2), nn.MaxPool2d(2), *convolution_block(16, 32, stride=2),
-            *convolution_block(32, 64), nn.MaxPool2d(2), *convolution_block(64, 96), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+            nn.AvgPool2d(2), *convolution_block(3, 24, stride=2), nn.MaxPool2d(2), *convolution_block(24, 48), nn.MaxPool2d(2),
+            *convolution_block(48, 96), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
         )  # fmt: skip
         self.classifier = nn.Linear(96, classes)
         self.to(memory_format=torch.channels_last)
