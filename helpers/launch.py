@@ -46,7 +46,8 @@ def start(port: int | None, browser: bool) -> int:
                "--ServerApp.port_retries=0", f"--ServerApp.root_dir={config.ROOT}"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         options.append("--allow-root")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell starts its background commands with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     print("starting JupyterLab ...", flush=True)
     threading.Thread(target=_announce, args=(port, address, browser and has_display()), daemon=True).start()
     try:

@@ -221,6 +221,10 @@ def test_the_server_shows_lesson_00_without_instructor_tools_and_ends_with_statu
                 urllib.request.urlopen(urllib.request.Request(f"{place}formgrader", headers=headers), timeout=30)
         finally:
             server.send_signal(end)
-            rest = server.communicate(timeout=60)[0]
+            try:
+                rest = server.communicate(timeout=60)[0]
+            except subprocess.TimeoutExpired:
+                server.kill()  # or leaving the block would wait for ever
+                raise
         assert server.returncode == 0 and "JupyterLab has stopped" in rest
         assert "Traceback" not in rest

@@ -273,7 +273,9 @@ def test_ctrl_c_ends_the_kernel_and_changes_nothing(course):
     before = released_path(course).read_bytes()
     code = f"from helpers.grading.check import check; check('01', root={str(course)!r})"
     env = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=course, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=course, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               # A shell starts its background commands with SIGINT ignored, and that is inherited.
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     deadline, kernels = time.monotonic() + 30, []
     while not kernels and time.monotonic() < deadline:
         time.sleep(0.2)
