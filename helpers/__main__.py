@@ -11,6 +11,9 @@ EPILOG = """\
 The first command sets the course up: in the active virtual environment, or in one that it makes in .venv.
 It installs with pip, which reads its own settings: PIP_INDEX_URL names a mirror, PIP_EXTRA_INDEX_URL a further index
 (for instance one with PyTorch for the CPU only, several gigabytes smaller on Linux). COURSE_CORES limits the cores used."""
+EXIT_CODES = """\
+exit codes: 0 everything was graded (one notebook: with full marks), 1 points were lost (one notebook), 2 nothing could be done,
+3 a submission was rejected or graded only up to some cell, 130 interrupted"""
 
 
 def main(argv=None):
@@ -72,9 +75,27 @@ def dispatch(args, pytest_args, ready):
         from helpers.grading import check
 
         return check.check(args.lesson, args.path, args.json)
+    if args.command == "grade":
+        return grade(args)
     from helpers.grading import progress
 
     return progress.show()
+
+
+def grade(args):
+    """Grade one notebook or a class."""
+    from pathlib import Path
+
+    from helpers.grading import classroom, sandbox
+
+    limits = sandbox.Limits(
+        cell_seconds=args.cell_seconds, total_seconds=args.total_seconds, cpu_seconds=int(args.total_seconds), memory_mb=args.memory,
+    )
+    options = classroom.Options(
+        args.workers, args.scheduler, args.solutions, args.resume, args.regrade, args.json, args.csv, args.to, args.seed,
+        args.require_sandbox, limits,
+    )
+    return classroom.grade(args.lesson, Path(args.submissions), options)
 
 
 def parser():
@@ -101,8 +122,38 @@ def parser():
     check.add_argument("lesson", help="1, 01 or 01_what_transfers")
     check.add_argument("path", nargs="?", help="another notebook than the one in lessons/exercises/")
     check.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    grading = commands.add_parser("grade", help="grade one notebook, or a class, in a sandbox", epilog=EXIT_CODES)
+    grading.add_argument("lesson", help="1, 01 or 01_what_transfers")
+    grading.add_argument("submissions", help="a notebook, a folder of notebooks, nbgrader's submitted/, or a zip from Canvas or Moodle")
+    grading.add_argument("--workers", type=positive, metavar="N", help="how many at once (default: one for each core)")
+    grading.add_argument("--scheduler", metavar="ADDRESS", help="grade on the workers of this Dask scheduler, e.g. tcp://10.0.0.5:8786")
+    grading.add_argument("--solutions", type=path, metavar="FOLDER", help="a private folder with the solution notebooks")
+    grading.add_argument("--resume", action="store_true", help="continue an interrupted grading; an error when there is none")
+    grading.add_argument("--regrade", action="store_true", help="grade again what is unchanged since it was graded")
+    grading.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    grading.add_argument("--csv", type=path, metavar="FILE", help="write the table of grades here too")
+    grading.add_argument("--to", type=path, metavar="FOLDER", help="journal, tables and summary (default: classroom/grading/LESSON)")
+    grading.add_argument("--seed", metavar="TEXT", help="the secret that hidden inputs come from (default: recorded, or a new one)")
+    grading.add_argument("--cell-seconds", type=positive, default=60, metavar="S", help="for one cell (default: %(default)s)")
+    grading.add_argument("--total-seconds", type=positive, default=600, metavar="S", help="for one submission (default: %(default)s)")
+    grading.add_argument("--memory", type=positive, default=3000, metavar="MB", help="for one submission (default: %(default)s)")
+    grading.add_argument("--require-sandbox", action="store_true", help="refuse where a protection is missing, instead of warning")
     commands.add_parser("progress", help="show what you have reached in all lessons")
     return top
+
+
+def positive(text):
+    """A whole number above 0. Raises argparse's own error when it is none."""
+    if not (text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def path(text):
+    """A path; imported late, because `--help` is to be quick."""
+    from pathlib import Path
+
+    return Path(text)
 
 
 def port(text):

@@ -40,12 +40,14 @@ class Exercise:
 class Course:
     """The folder that holds solutions/, lessons/exercises/, classroom/ and nbgrader_config.py."""
 
-    def __init__(self, root: Path | str | None = None) -> None:
+    def __init__(self, root: Path | str | None = None, solutions: Path | str | None = None) -> None:
+        """root: the course's folder (None: this repository). solutions: where the solution notebooks are, if not in root/solutions."""
         self.root = Path(root or config.ROOT).resolve()
+        self.solutions = Path(solutions).resolve() if solutions else self.root / "solutions"
 
     def lessons(self) -> list[str]:
         """Names of the lessons that have exercises, such as "01_what_transfers", in order."""
-        found = (self.root / "solutions").glob("*/exercises_*.ipynb")
+        found = self.solutions.glob("*/exercises_*.ipynb")
         return sorted({path.parent.name for path in found if path.name == _file_name(path.parent.name)})
 
     def find(self, lesson: str) -> str:
@@ -61,7 +63,7 @@ class Course:
 
     def source(self, name: str) -> Path:
         """The notebook in solutions/ that everything about this lesson's exercises is made from."""
-        return self.root / "solutions" / name / _file_name(name)
+        return self.solutions / name / _file_name(name)
 
     def released(self, name: str) -> Path:
         """The notebook in lessons/exercises/ that the learner works in."""
@@ -99,18 +101,24 @@ def _file_name(lesson: str) -> str:
 def read_notebook(path: Path) -> NotebookNode:
     """A notebook in today's format. Raises CourseError when the file cannot be read or is not a notebook."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        content = json.loads(text)
+        return parse_notebook(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise CourseError(f"there is no notebook {path}: check the path") from None
     except OSError as error:
         raise CourseError(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from None
-    except ValueError:
-        raise CourseError(f"{path} is not a notebook (its content is not JSON), perhaps cut short while it was saved: "
+
+
+def parse_notebook(data: bytes, name: str) -> NotebookNode:
+    """The notebook in a file's content, in today's format; `name` is for messages. Raises CourseError when it is none."""
+    try:
+        text = data.decode("utf-8-sig")
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        raise CourseError(f"{name} is not a notebook (its content is not JSON), perhaps cut short while it was saved: "
                           "go back to a checkpoint or to a dated copy beside it; the file was left as it is") from None
     if not (isinstance(content, dict) and isinstance(content.get("nbformat"), int)
             and isinstance(content.get("cells", content.get("worksheets")), list)):
-        raise CourseError(f"{path} is JSON but not a notebook: give the path of an .ipynb file")
+        raise CourseError(f"{name} is JSON but not a notebook: give the path of an .ipynb file")
     try:
         # nbformat warns and logs before it repairs what it can; what it cannot is raised by `validate`.
         with warnings.catch_warnings(), collected_log():
@@ -122,7 +130,7 @@ def read_notebook(path: Path) -> NotebookNode:
             nbformat.validate(nb)
     except Exception as error:  # nbformat raises many kinds for damaged content
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CourseError(f"{path} is a damaged notebook ({reason[:150]}): open and save it in JupyterLab, or go back to a copy; "
+        raise CourseError(f"{name} is a damaged notebook ({reason[:150]}): open and save it in JupyterLab, or go back to a copy; "
                           "the file was left as it is") from None
     return nb
 
@@ -148,7 +156,8 @@ def collected_log() -> Iterator[list[str]]:
 def grade_id(cell: NotebookNode) -> str | None:
     """The nbgrader name of a cell, or None for an ordinary cell."""
     about = cell.metadata.get("nbgrader")
-    return about.get("grade_id") if isinstance(about, dict) else None
+    name = about.get("grade_id") if isinstance(about, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def exercises_of(nb: NotebookNode, where: str) -> list[Exercise]:

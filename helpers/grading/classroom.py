@@ -1,0 +1,323 @@
+"""Grade a class: find the submissions, grade them on several workers or machines, record everything, lose nothing."""
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import secrets
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers import config
+from helpers.errors import CourseError
+from helpers.grading import exports, submissions
+from helpers.grading.course import Course, Exercise
+from helpers.grading.grader import Grader, Materials, materials
+from helpers.grading.journal import Journal
+from helpers.grading.outcome import GRADED, PARTLY, REJECTED, Outcome, Submission, rejected
+from helpers.grading.records import Records
+from helpers.grading.sandbox import Limits
+
+ALL_POINTS, POINTS_LOST, NOT_ALL_GRADED = 0, 1, 3  # exit codes; 2: cannot be done (an error sentence)
+BATCH, BATCH_SECONDS = 20, 5.0
+TRIES = 3  # a submission that ends this many workers is rejected
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to grade; see `python3 -m helpers grade --help`."""
+
+    workers: int | None = None
+    scheduler: str | None = None
+    solutions: Path | None = None
+    resume: bool = False
+    regrade: bool = False
+    as_json: bool = False
+    csv: Path | None = None
+    to: Path | None = None
+    seed: str | None = None
+    require_sandbox: bool = False
+    limits: Limits = Limits()
+
+
+def grade(lesson: str, path: Path, options: Options, root: Path | None = None) -> int:
+    """Grade what is at `path`; one notebook alone is only reported, a class is recorded too. Returns an exit code. Raises CourseError."""
+    course = Course(root, options.solutions)
+    name = course.find(lesson)
+    if path.is_file() and path.suffix != ".zip":
+        return grade_one(course, name, path, options)
+    return grade_class(course, name, path, options)
+
+
+def grade_one(course: Course, name: str, path: Path, options: Options) -> int:
+    """Grade one notebook and print the result: the form for CI and classroom services. Nothing is stored."""
+    (submission,) = submissions.find(path, name)
+    secret = options.seed or secrets.token_hex(16)
+    grader = Grader(materials(course, name, secret, options.limits, options.require_sandbox))
+    try:
+        say_protections(grader.missing)
+        outcome = grader.grade(submission)
+    finally:
+        grader.close()
+    exercises = course.exercises(name)
+    if options.as_json:
+        print(json.dumps(as_object(outcome, exercises) | {"seed": secret}))
+    else:
+        for line in report(outcome, exercises):
+            print(line)
+    if outcome.status != GRADED:
+        return NOT_ALL_GRADED
+    return ALL_POINTS if outcome.score() == outcome.max_score() else POINTS_LOST
+
+
+def as_object(outcome: Outcome, exercises: list[Exercise]) -> dict:
+    """The outcome as `check --json` prints it, and how it ended. The score is null when nothing could be graded."""
+    return {
+        "lesson": outcome.lesson, "student": outcome.student, "status": outcome.status, "reason": outcome.reason, "score": outcome.score(),
+        "max_score": sum(exercise.max_score for exercise in exercises), "exercises": [vars(item) for item in outcome.results(exercises)],
+        "notes": outcome.notes, "missing_protections": outcome.missing_protections,
+    }
+
+
+def report(outcome: Outcome, exercises: list[Exercise]) -> Iterator[str]:
+    """Lines for a person about one outcome."""
+    yield from (f"note: {note}" for note in outcome.notes)
+    for exercise, item in zip(exercises, outcome.results(exercises), strict=False):
+        yield f"{'ok  ' if item.score == item.max_score else '    '}{item.score:g}/{item.max_score:g}  {exercise.title}"
+        yield from (f"          {line}" for line in item.message.splitlines())
+    if outcome.status != GRADED:
+        yield f"{outcome.status}: {outcome.reason}"
+    if outcome.status != REJECTED:
+        yield f"{outcome.lesson}: {outcome.score():g} of {outcome.max_score():g} points"
+
+
+def say_protections(missing: list[str]) -> None:
+    """Say before anything runs which protections this machine lacks."""
+    if missing:
+        print(f"warning: not protected here: {', '.join(missing)}; learners' code may do what your own programs may do "
+              "(--require-sandbox refuses instead)", file=sys.stderr)
+
+
+def grade_class(course: Course, name: str, path: Path, options: Options) -> int:
+    """Grade a class, store the results in classroom/, and print a summary."""
+    found = submissions.find(path, name)
+    folder = options.to or course.root / "classroom" / "grading" / name
+    exercises_digest = hashlib.sha256(course.source(name).read_bytes()).hexdigest()
+    journal_path = folder / "journal.jsonl"
+    if options.resume and not journal_path.exists():
+        raise CourseError(f"there is nothing to resume in {folder}: leave --resume out")
+    journal = Journal(journal_path, name, exercises_digest, options.seed)
+    try:
+        about = materials(course, name, journal.secret, options.limits, options.require_sandbox)
+        say_journal(journal)
+        kept = {} if options.regrade else {s.student for s in found if unchanged(s, journal)}
+        pending = [submission for submission in found if submission.student not in kept]
+        if kept:
+            print(f"{len(kept)} of {len(found)} were graded before and are unchanged: kept (--regrade grades them again)", file=sys.stderr)
+        missing: list[str] = []
+        with Records(course, name) as records:
+            again = [journal.outcomes[student] for student in kept if student not in journal.recorded]
+            if again:  # graded, but ended before they were recorded
+                store(again, records, journal)
+            if pending:
+                missing = _grade_pending(pending, about, options, records, journal)
+        outcomes = [journal.outcomes[submission.student] for submission in found]
+    finally:
+        journal.close()
+    missing = sorted({item for outcome in outcomes for item in outcome.missing_protections} | set(missing))
+    written = write_exports(outcomes, course.exercises(name), name, missing, folder, options.csv)
+    show_class(outcomes, course.exercises(name), name, written, options)
+    return ALL_POINTS if all(outcome.status == GRADED for outcome in outcomes) else NOT_ALL_GRADED
+
+
+def unchanged(submission: Submission, journal: Journal) -> bool:
+    """True when this very file has been graded before."""
+    before = journal.outcomes.get(submission.student)
+    return before is not None and before.digest == submission.digest() and (before.status != REJECTED or not submission.content)
+
+
+def say_journal(journal: Journal) -> None:
+    """Tell what was found in the journal."""
+    if journal.begun_anew:
+        print("the exercises (or the seed) have changed since the last grading: everything is graded again", file=sys.stderr)
+    if journal.torn:
+        print(f"{journal.torn} damaged lines in the journal were dropped: what they held is graded again", file=sys.stderr)
+
+
+def _grade_pending(
+    pending: list[Submission], about: Materials, options: Options, records: Records, journal: Journal
+) -> list[str]:  # fmt: skip
+    """Grade, journal each outcome as it comes, record in batches. Returns the protections that are missing."""
+    from tqdm import tqdm
+
+    batch: list[Outcome] = []
+    last = time.monotonic()
+    failing: Counter[str] = Counter()
+    with _pool(about, options, len(pending)) as (submit, missing):
+        say_protections(missing)
+        futures = {submit(submission): submission for submission in pending}
+        bar = tqdm(desc=f"grading {about.lesson}", total=len(pending), unit="submission", file=sys.stderr,
+                   disable=config.os.environ.get("COURSE_PROGRESS") == "0")
+        try:
+            with bar:
+                for future in as_completed_of(futures):
+                    outcome = result_of(future, futures[future], about.lesson)
+                    journal.add(outcome)
+                    batch.append(outcome)
+                    failing.update(cell.name for cell in outcome.cells if cell.score < cell.max_score)
+                    failing.update([outcome.status] if outcome.status != GRADED else [])
+                    bar.set_postfix_str(", ".join(f"{name} fails {count}" for name, count in failing.most_common(2)), refresh=False)
+                    bar.update()
+                    if len(batch) >= BATCH or time.monotonic() - last > BATCH_SECONDS:
+                        store(batch, records, journal)
+                        batch, last = [], time.monotonic()
+        finally:
+            for future in futures:
+                future.cancel()
+            if batch:
+                store(batch, records, journal)
+    return missing
+
+
+def store(batch: list[Outcome], records: Records, journal: Journal) -> None:
+    """Put outcomes into the gradebook, and note that in the journal."""
+    records.write(batch)
+    journal.mark_recorded([outcome.student for outcome in batch])
+
+
+def as_completed_of(futures: dict) -> Iterator:
+    """Futures as they end, of Dask or of a local pool."""
+    if futures and not isinstance(next(iter(futures)), Future):
+        from distributed import as_completed as dask_as_completed
+
+        return dask_as_completed(futures)
+    return as_completed(futures)
+
+
+def result_of(future: Future, submission: Submission, lesson: str) -> Outcome:
+    """The outcome of a future; a submission that ended its workers is rejected by name, an error of the course is raised."""
+    try:
+        return future.result()
+    except CourseError:
+        raise
+    except Exception as error:
+        return rejected(submission, lesson, f"grading it ended {TRIES} workers ({type(error).__name__}): look at it by hand")
+
+
+@contextlib.contextmanager
+def _pool(about: Materials, options: Options, count: int) -> Iterator[tuple[Callable[[Submission], Future], list[str]]]:
+    """A function that takes a submission and returns a future, and the missing protections."""
+    if options.scheduler:
+        with _dask(about, options.scheduler) as pool:
+            yield pool
+        return
+    grader = Grader(about)
+    workers = min(options.workers or config.cores(), count)
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            yield lambda submission: pool.submit(_grade_and_try_again, grader, submission), grader.missing
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            grader.close()
+
+
+def _grade_and_try_again(grader: Grader, submission: Submission) -> Outcome:
+    """Grade; when the process that forks is gone, start another, up to `TRIES` times."""
+    for left in reversed(range(TRIES)):
+        try:
+            return grader.grade(submission)
+        except EOFError:
+            if not left:
+                raise
+            grader.revive()
+    raise AssertionError("not reached")
+
+
+@contextlib.contextmanager
+def _dask(about: Materials, address: str) -> Iterator[tuple[Callable[[Submission], Future], list[str]]]:
+    try:
+        import dask
+        from distributed import Client
+
+        dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1})
+        client = Client(address, timeout=20, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise CourseError(f"no Dask scheduler answers at {address} ({error}): start one with `dask scheduler`, and workers with "
+                          "`dask worker`") from None
+    try:
+        if not client.scheduler_info()["workers"]:
+            raise CourseError(f"the scheduler at {address} has no workers: start some with `dask worker {address} --nthreads 1`")
+        shared = client.scatter(about, broadcast=True)
+        missing = sorted({item for found in client.run(remote_protections, about).values() for item in found})
+        yield lambda submission: client.submit(grade_remotely, shared, submission, pure=False, retries=0), missing
+    finally:
+        client.close()
+
+
+_graders: dict[str, Grader] = {}
+_graders_lock = threading.Lock()
+
+
+def _grader_of(about: Materials) -> Grader:
+    """This process's grader for these materials; the one before it is closed."""
+    key = hashlib.sha256(repr(about).encode()).hexdigest()
+    with _graders_lock:
+        if key not in _graders:
+            for old in _graders.values():
+                old.close()
+            _graders.clear()
+            _graders[key] = Grader(about)
+        return _graders[key]
+
+
+def grade_remotely(about: Materials, submission: Submission) -> Outcome:
+    """What a Dask worker runs."""
+    return _grade_and_try_again(_grader_of(about), submission)
+
+
+def remote_protections(about: Materials) -> list[str]:
+    """What protections a Dask worker's machine lacks."""
+    return _grader_of(about).missing
+
+
+def write_exports(
+    outcomes: list[Outcome], exercises: list[Exercise], lesson: str, missing: list[str], folder: Path, csv: Path | None
+) -> list[Path]:  # fmt: skip
+    """Write the tables and the summary; returns their paths."""
+    written = {
+        folder / "grades.csv": exports.full_csv(outcomes, exercises), folder / "canvas.csv": exports.canvas_csv(outcomes, exercises),
+        folder / "moodle.csv": exports.moodle_csv(outcomes, exercises), folder / "outcomes.jsonl": exports.json_lines(outcomes),
+        folder / "summary.html": exports.summary_html(outcomes, exercises, lesson, missing),
+    }
+    if csv is not None:
+        written[csv] = written[folder / "grades.csv"]
+    for path, text in written.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.tmp")
+            temporary.write_text(text, encoding="utf-8", newline="")
+            temporary.replace(path)
+        except OSError as error:
+            raise CourseError(f"{path} cannot be written ({error.strerror}): the grades are in the gradebook; make room and "
+                              "give the same command again") from None
+    return list(written)
+
+
+def show_class(outcomes: list[Outcome], exercises: list[Exercise], lesson: str, written: list[Path], options: Options) -> None:
+    """Print the counts, who was not graded in full and why, and where the files are; or all of it as one JSON object."""
+    counts = Counter(outcome.status for outcome in outcomes)
+    if options.as_json:
+        print(json.dumps({"lesson": lesson, "counts": {status: counts[status] for status in (GRADED, PARTLY, REJECTED)},
+                          "submissions": [as_object(outcome, exercises) for outcome in outcomes]}))
+        return
+    print(f"{lesson}: {counts[GRADED]} graded, {counts[PARTLY]} graded up to some cell, {counts[REJECTED]} rejected")
+    for outcome in outcomes:
+        if outcome.status != GRADED:
+            print(f"  {outcome.student}: {outcome.status}: {outcome.reason}")
+    print(f"tables and summary: {written[0].parent}")

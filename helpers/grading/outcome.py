@@ -1,0 +1,104 @@
+"""What grading is given and what it finds: a submission, the result of each test cell, and how the whole ended."""
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+
+from helpers.grading.course import Exercise
+from helpers.grading.feedback import Result, clip
+
+GRADED, PARTLY, REJECTED = "graded", "graded up to", "rejected"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One learner's file. `problem` is "" or the sentence why it is rejected before anything of it runs.
+
+    student: nbgrader's id, usable as a folder name. origin: where the file was found, for messages. submitted: ISO 8601 in UTC or "".
+    """
+
+    student: str
+    origin: str
+    content: bytes = b""
+    problem: str = ""
+    submitted: str = ""
+
+    def digest(self) -> str:
+        """sha256 of the content, in hexadecimal."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """Points of one test cell, and what failed in it ("" at full marks). hidden: the check that failed is one that learners do not see."""
+
+    name: str
+    score: float
+    max_score: float
+    message: str = ""
+    hidden: bool = False
+
+
+@dataclass
+class Outcome:
+    """How the grading of one submission ended.
+
+    status: `GRADED`; `PARTLY` when its process died or ran out of time (what came before keeps its points); `REJECTED` when there was
+    nothing to grade. reason: a sentence, "" when graded. stopped_at: the cell at which it stopped. cells: every test cell of the
+    lesson, in order. notes: what was put right. notebook: the executed notebook as JSON. Cells and notebook are empty when rejected.
+    """
+
+    student: str
+    lesson: str
+    origin: str
+    digest: str
+    status: str
+    submitted: str = ""
+    reason: str = ""
+    stopped_at: str = ""
+    cells: list[CellResult] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    notebook: str = ""
+    seconds: float = 0.0
+    missing_protections: list[str] = field(default_factory=list)
+
+    def score(self) -> float | None:
+        """Points reached; None when rejected, which is not the same as 0."""
+        return None if self.status == REJECTED else sum(cell.score for cell in self.cells)
+
+    def max_score(self) -> float:
+        """Points that the cells give at most."""
+        return sum(cell.max_score for cell in self.cells)
+
+    def results(self, exercises: list[Exercise]) -> list[Result]:
+        """The same per exercise, as `check` shows it; empty when rejected."""
+        if self.status == REJECTED:
+            return []
+        cells = {cell.name: cell for cell in self.cells}
+        found = []
+        for exercise in exercises:
+            own = [cells[name] for name in exercise.tests]
+            message = clip("\n".join(dict.fromkeys(cell.message for cell in own if cell.message)))
+            found.append(Result(exercise.name, sum(cell.score for cell in own), exercise.max_score, message))
+        return found
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self), ensure_ascii=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Outcome:
+        """The outcome that `to_json` wrote. Raises ValueError when the text is torn or something else."""
+        try:
+            data = json.loads(text)
+            return cls(**data | {"cells": [CellResult(**cell) for cell in data["cells"]]})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a grading outcome: {error}") from None
+
+
+def rejected(submission: Submission, lesson: str, reason: str) -> Outcome:
+    """The outcome of a submission in which there is nothing to grade."""
+    return Outcome(
+        submission.student, lesson, submission.origin, submission.digest(), REJECTED, submission.submitted, reason=reason
+    )
