@@ -21,6 +21,7 @@ from helpers.grading.course import Course, Exercise
 from helpers.grading.grader import Grader, Materials, materials
 from helpers.grading.journal import Journal
 from helpers.grading.outcome import GRADED, PARTLY, REJECTED, Outcome, Submission, rejected
+from helpers.grading.pages import summary_page
 from helpers.grading.records import Records
 from helpers.grading.sandbox import Limits
 
@@ -154,6 +155,8 @@ def _grade_pending(
     pending: list[Submission], about: Materials, options: Options, records: Records, journal: Journal
 ) -> list[str]:  # fmt: skip
     """Grade, journal each outcome as it comes, record in batches. Returns the protections that are missing."""
+    import os
+
     from tqdm import tqdm
 
     batch: list[Outcome] = []
@@ -163,7 +166,7 @@ def _grade_pending(
         say_protections(missing)
         futures = {submit(submission): submission for submission in pending}
         bar = tqdm(desc=f"grading {about.lesson}", total=len(pending), unit="submission", file=sys.stderr,
-                   disable=config.os.environ.get("COURSE_PROGRESS") == "0")
+                   disable=os.environ.get("COURSE_PROGRESS") == "0")
         try:
             with bar:
                 for future in as_completed_of(futures):
@@ -293,7 +296,7 @@ def write_exports(
     written = {
         folder / "grades.csv": exports.full_csv(outcomes, exercises), folder / "canvas.csv": exports.canvas_csv(outcomes, exercises),
         folder / "moodle.csv": exports.moodle_csv(outcomes, exercises), folder / "outcomes.jsonl": exports.json_lines(outcomes),
-        folder / "summary.html": exports.summary_html(outcomes, exercises, lesson, missing),
+        folder / "summary.html": summary_page(outcomes, exercises, lesson, missing),
     }
     if csv is not None:
         written[csv] = written[folder / "grades.csv"]

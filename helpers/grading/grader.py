@@ -7,8 +7,8 @@ import hashlib
 import itertools
 import os
 import shutil
+import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -22,7 +22,7 @@ from nbgrader.utils import determine_grade, is_grade, is_solution
 
 from helpers import config
 from helpers.errors import CourseError
-from helpers.grading import sandbox, warm
+from helpers.grading import cold, sandbox, warm
 from helpers.grading.course import Course, Exercise, grade_id, parse_notebook
 from helpers.grading.execute import NOT_RUN, settle
 from helpers.grading.feedback import clip, explain
@@ -98,6 +98,7 @@ class Grader:
         self.about = about
         self.master = nbformat.reads(about.master, as_version=4)
         self.parent: warm.WarmParent | None = None
+        self.prefix: list[str] = []  # of the command that starts a cold process
         self.lock = threading.Lock()
         self.missing = self._protections()
         if about.require_sandbox and self.missing:
@@ -157,16 +158,19 @@ class Grader:
         return nb, restore(nb, self.master)
 
     def _protections(self) -> list[str]:
-        """What cannot be had here; starts the warm parent where forking into a box works."""
-        if sys.platform != "linux":
-            return list(sandbox.PROTECTIONS)
-        try:
-            self.parent = warm.WarmParent(list(self.about.modules))
-            with Box(self, seed=0, limits=self.about.limits) as box:
-                return box.missing()
-        except (OSError, EOFError, CourseError):
+        """What cannot be had here. Tries, in this order: a warm process in a box, a cold one in bubblewrap, a cold one without a box."""
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError, EOFError, CourseError):
+                self.parent = warm.WarmParent(list(self.about.modules))
+                with Box(self, seed=0, limits=self.about.limits) as box:
+                    return box.missing()
             self.close()
-            return list(sandbox.PROTECTIONS)
+            self.prefix = sandbox.bubblewrap(self.about.limits, sandbox.environment_folders())
+            if self.prefix:
+                with contextlib.suppress(OSError, CourseError), Box(self, seed=0, limits=self.about.limits) as box:
+                    return box.missing()
+                self.prefix = []
+        return [name for name in sandbox.PROTECTIONS if sys.platform == "win32" or name != "limit on CPU time"]
 
 
 def replace_seconds(outcome: Outcome, began: float, missing: list[str]) -> Outcome:
@@ -185,7 +189,8 @@ class Box:
         self.group = sandbox.Group(f"course-grading-{os.getpid()}-{next(_numbers)}", self.limits)
         self.sock, theirs = socket.socketpair()
         self.channel, self.process, self.child = Channel(self.sock), 0, None
-        self.user = sandbox.USERS[next(_numbers) * 7 % len(sandbox.USERS)] if os.getuid() == 0 else None
+        root = hasattr(os, "getuid") and os.getuid() == 0
+        self.user = sandbox.USERS[next(_numbers) * 7 % len(sandbox.USERS)] if root and self.grader.parent is not None else None
         with theirs:
             self._start(theirs)
         try:
@@ -199,18 +204,14 @@ class Box:
         return self
 
     def _start(self, theirs: socket.socket) -> None:
-        folders = sandbox.environment_folders()
-        if self.grader.parent is not None:
-            request = {"groups": [str(folder / "cgroup.procs") for folder in self.group.folders], "root": self.folder, "user": self.user,
-                       "limits": sandbox.as_settings(self.limits), "folders": folders, "seed": self.seed}
-            self.process = self.grader.parent.fork("student", request, [theirs])
+        settings = {"limits": sandbox.as_settings(self.limits), "seed": self.seed}
+        if self.grader.parent is None:
+            self.child = cold.start("student", settings, [theirs], self.grader.prefix, self.folder)
+            self.group.add(self.child.pid)
             return
-        command = [sys.executable, "-m", "helpers.grading.cold", "student", str(theirs.fileno()), str(self.seed)]
-        wrapped = sandbox.bubblewrap(self.limits, theirs.fileno(), folders) if sys.platform == "linux" else None
-        self.child = subprocess.Popen(
-            (wrapped or []) + command, pass_fds=[theirs.fileno()], cwd=self.folder, env=warm.environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+        request = settings | {"groups": [str(folder / "cgroup.procs") for folder in self.group.folders], "root": self.folder,
+                              "user": self.user, "folders": sandbox.environment_folders()}
+        self.process = self.grader.parent.fork("student", request, [theirs])
 
     def missing(self) -> list[str]:
         """Which protections this box does not have."""
@@ -224,7 +225,7 @@ class Box:
                 self.grader.parent.kill(self.process)
         if self.child is not None:
             with contextlib.suppress(OSError):
-                os.killpg(self.child.pid, 9)
+                self.child.kill() if sys.platform == "win32" else os.killpg(self.child.pid, signal.SIGKILL)
             self.child.wait()
         self.group.remove()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -272,10 +273,7 @@ class Run:
             if self.grader.parent is not None:
                 process = self.grader.parent.fork("checker", {}, [theirs, box.sock])
             else:
-                numbers = [str(theirs.fileno()), str(box.sock.fileno())]
-                child = subprocess.Popen([sys.executable, "-m", "helpers.grading.cold", "checker", *numbers], env=warm.environment(),
-                                         pass_fds=[theirs.fileno(), box.sock.fileno()], stdin=subprocess.DEVNULL,
-                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                child = cold.start("checker", {}, [theirs, box.sock], [], folder)
             theirs.close()
             try:
                 report.send(self.job(folder))

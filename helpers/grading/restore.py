@@ -60,14 +60,14 @@ def _kind(cell: NotebookNode) -> str:
     return "test" if is_grade(cell) else "set-up"
 
 
-def _visible(cell: NotebookNode) -> str:
+def visible(cell: NotebookNode) -> str:
     """The text of a master cell as it was released."""
     shown = NotebookNode(cells=[copy.deepcopy(cell)], metadata={})
     return ClearHiddenTests().preprocess(shown, {})[0].cells[0].source
 
 
 def _differs(cell: NotebookNode, wanted: NotebookNode) -> bool:
-    return not is_solution(wanted) and cell.source not in (_visible(wanted), wanted.source)
+    return not is_solution(wanted) and cell.source not in (visible(wanted), wanted.source)
 
 
 def _is_unedited(cell: NotebookNode) -> bool:

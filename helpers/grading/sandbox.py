@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import os
-import resource
 import shutil
 import signal
 import socket
@@ -22,6 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from helpers import config
+
+try:
+    import fcntl
+    import resource
+except ImportError:  # Windows
+    fcntl = resource = None
 
 NAMESPACES = {"mount": 0x20000, "ipc": 0x8000000, "host name": 0x4000000, "process": 0x20000000, "network": 0x40000000}
 NEW_USER = 0x10000000
@@ -128,6 +132,8 @@ def raise_loopback() -> None:
 
 def set_limits(limits: Limits) -> None:
     """Limits that hold without any privilege: CPU time, heap, size of a file, processes of this user, open files, no core dumps."""
+    if resource is None:
+        return
     heap = limits.memory_mb * 2**20
     for name, value in (
         ("CPU", limits.cpu_seconds), ("DATA", heap), ("FSIZE", limits.disk_mb * 2**20), ("NPROC", limits.processes), ("CORE", 0),
@@ -159,12 +165,15 @@ def _drop_capabilities() -> None:
     _call("capset", ctypes.create_string_buffer(header, len(header)), ctypes.create_string_buffer(bytes(24), 24))
 
 
-def clean_environment() -> None:
-    """Only what a scientific Python needs; nothing that the grader's own environment says."""
+def clean_environment(work: str = WORK) -> None:
+    """Only what a scientific Python needs; nothing that the grader's own environment says. work: the learner's folder."""
+    kept = {name: os.environ[name] for name in ("SYSTEMROOT", "PATH") if name in os.environ and sys.platform == "win32"}
     os.environ.clear()
+    os.environ.update({"PATH": f"{os.path.join(sys.prefix, 'bin')}:/usr/bin:/bin"} | kept)
     os.environ.update(
-        PATH=f"{os.path.join(sys.prefix, 'bin')}:/usr/bin:/bin", HOME=WORK, LANG="C.UTF-8", TMPDIR="/tmp", COURSE_CACHE=f"{WORK}/.cache",
-        COURSE_PROGRESS="0", MPLCONFIGDIR="/tmp/matplotlib", IPYTHONDIR="/tmp/ipython", TOKENIZERS_PARALLELISM="false", HF_HUB_OFFLINE="1",
+        HOME=work, LANG="C.UTF-8", TMPDIR="/tmp" if work == WORK else work, COURSE_CACHE=os.path.join(work, ".cache"), COURSE_PROGRESS="0",
+        MPLCONFIGDIR=os.path.join(work, ".matplotlib"), IPYTHONDIR=os.path.join(work, ".ipython"), TOKENIZERS_PARALLELISM="false",
+        HF_HUB_OFFLINE="1",
         MPLBACKEND="module://matplotlib_inline.backend_inline", OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1",
         TF_CPP_MIN_LOG_LEVEL="3",
     )  # fmt: skip
@@ -290,13 +299,14 @@ def as_settings(limits: Limits) -> dict[str, float]:
     return asdict(limits)
 
 
-def bubblewrap(limits: Limits, descriptor: int, folders: list[str]) -> list[str] | None:
-    """The start of a command line that runs a fresh Python in a bubblewrap box; None where bubblewrap is not installed."""
-    program = shutil.which("bwrap")
+def bubblewrap(limits: Limits, folders: list[str]) -> list[str]:
+    """The start of a command line that runs a fresh Python in a bubblewrap box; empty where bubblewrap is not installed."""
+    program = shutil.which("bwrap") if sys.platform == "linux" else None
     if program is None:
-        return None
-    command = [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv", "--proc", "/proc"]
-    command += ["--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", WORK, "--chdir", WORK]
+        return []
+    size = str(limits.disk_mb * 2**20)
+    command = [program, "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--proc", "/proc", "--dev", "/dev"]
+    command += ["--size", size, "--tmpfs", "/tmp", "--size", size, "--tmpfs", WORK, "--chdir", WORK]
     for path in (*SYSTEM, *folders):
         if os.path.lexists(path):
             parents = [str(parent) for parent in reversed(Path(path).parents) if str(parent) != "/"]

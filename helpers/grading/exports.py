@@ -1,0 +1,82 @@
+"""Tables of a class's outcomes, for a spreadsheet, for Canvas, for Moodle, for a program. A rejected submission has no score in any."""
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import asdict
+
+from helpers.grading.course import Exercise
+from helpers.grading.outcome import Outcome
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def full_csv(outcomes: list[Outcome], exercises: list[Exercise]) -> str:
+    """One row for each submission: how it ended and why, points in all and for each exercise, and what protected the grader."""
+    head = ["student", "status", "score", "max_score", *(exercise.name for exercise in exercises), "reason", "stopped_at", "notes",
+            "submitted", "seconds", "missing_protections", "file"]
+    rows = []
+    for outcome in outcomes:
+        points = {result.name: result.score for result in outcome.results(exercises)}
+        rows.append([
+            outcome.student, outcome.status, outcome.score(), sum(exercise.max_score for exercise in exercises),
+            *(points.get(exercise.name) for exercise in exercises), outcome.reason, outcome.stopped_at, "; ".join(outcome.notes),
+            outcome.submitted, outcome.seconds, "; ".join(outcome.missing_protections), outcome.origin,
+        ])  # fmt: skip
+    return table(head, rows)
+
+
+def canvas_csv(outcomes: list[Outcome], exercises: list[Exercise]) -> str:
+    """For Canvas' "Import Grades": its five columns of the student, then the assignment, with the points possible in the second row.
+
+    The ID is the number in a student id such as doejane_12345, which Canvas gives to downloaded files. A score that is missing is left
+    out, which Canvas takes as no change.
+    """
+    lesson = outcomes[0].lesson if outcomes else "assignment"
+    rows: list[list] = [["    Points Possible", "", "", "", "", sum(exercise.max_score for exercise in exercises)]]
+    for outcome in outcomes:
+        name, number = name_and_number(outcome.student)
+        rows.append([name, number, "", "" if number else outcome.student, "", outcome.score()])
+    return table(["Student", "ID", "SIS User ID", "SIS Login ID", "Section", lesson], rows)
+
+
+def moodle_csv(outcomes: list[Outcome], exercises: list[Exercise]) -> str:
+    """For Moodle's "Upload grading worksheet": a participant's number from a student id such as Jane Doe_123456, grade and comment."""
+    most = sum(exercise.max_score for exercise in exercises)
+    rows = []
+    for outcome in outcomes:
+        name, number = name_and_number(outcome.student)
+        comment = outcome.reason or "; ".join(result.message for result in outcome.results(exercises) if result.message)
+        rows.append([f"Participant {number}" if number else outcome.student, name, outcome.status, outcome.score(), most, comment])
+    return table(["Identifier", "Full name", "Status", "Grade", "Maximum Grade", "Feedback comments"], rows)
+
+
+def json_lines(outcomes: list[Outcome]) -> str:
+    """One JSON object a line, all of the outcome but the notebook; `score` is null when rejected."""
+    lines = [{key: value for key, value in asdict(outcome).items() if key != "notebook"} | {"score": outcome.score()} for outcome in outcomes]
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def name_and_number(student: str) -> tuple[str, str]:
+    """("doejane", "12345") of doejane_12345; an empty number when there is none."""
+    found = re.fullmatch(r"(.+)_(\d+)", student)
+    return (found[1], found[2]) if found else (student, "")
+
+
+def table(head: list[str], rows: list[list]) -> str:
+    """CSV; text that a spreadsheet would take for a formula gets an apostrophe in front, None becomes an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([cell(item) for item in head])
+    writer.writerows([cell(item) for item in row] for row in rows)
+    return text.getvalue()
+
+
+def cell(item: object) -> object:
+    """One cell: numbers as they are, text on one line and harmless."""
+    if item is None or isinstance(item, (int, float)):
+        return "" if item is None else f"{item:g}"
+    text = " ".join(str(item).split("\n")).encode("utf-8", "backslashreplace").decode()
+    return f"'{text}" if text.startswith(FORMULA) else text

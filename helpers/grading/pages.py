@@ -1,0 +1,119 @@
+"""The two pages that grading makes: what a learner gets back, and what an instructor wants to see of a class. No script, no network."""
+from __future__ import annotations
+
+from collections import Counter
+from statistics import mean, median
+
+import nbformat
+from jinja2 import Environment
+from nbformat import NotebookNode
+from nbgrader.utils import is_grade
+
+from helpers.grading.course import Exercise, grade_id
+from helpers.grading.feedback import ANSI
+from helpers.grading.outcome import GRADED, PARTLY, REJECTED, Outcome
+from helpers.grading.restore import visible
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; background: #fff }
+pre { background: #f4f4f4; padding: .6rem; overflow-x: auto; font-size: .85rem } table { border-collapse: collapse; width: 100% }
+td, th { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top } .n { text-align: right }
+.lost { color: #8a3b00 } .note { background: #fff6d6; padding: .5rem .8rem } img { max-width: 100% }
+.bars { display: flex; align-items: end; height: 6rem; gap: 2px } .bars div { flex: 1; background: #0072b2; min-height: 1px }
+.axis { display: flex; justify-content: space-between; font-size: .8rem }
+"""
+TEMPLATES = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+FEEDBACK = TEMPLATES.from_string("""<!doctype html><html lang="en"><meta charset="utf-8"><title>{{ lesson }}: feedback</title>
+<style>{{ style }}</style><h1>{{ lesson }}</h1>
+{% if outcome.status == rejected %}<p class="note">This notebook was not graded: {{ outcome.reason }}</p>
+{% else %}<p><strong>{{ "%g" | format(outcome.score()) }} of {{ "%g" | format(outcome.max_score()) }} points</strong></p>
+{% if outcome.reason %}<p class="note">Graded up to a cell only: {{ outcome.reason }}</p>{% endif %}{% endif %}
+{% for note in outcome.notes %}<p class="note">{{ note }}</p>{% endfor %}
+{% for comment in comments %}<p class="note">Your instructor writes: {{ comment }}</p>{% endfor %}
+{% if results %}<table><tr><th>Exercise<th class="n">Points<th>What to look at</tr>
+{% for title, result in results %}<tr><td>{{ title }}<td class="n">{{ "%g" | format(result.score) }}/{{ "%g" | format(result.max_score) }}
+<td class="lost">{% for line in result.message.splitlines() %}{{ line }}<br>{% endfor %}</tr>
+{% endfor %}</table>{% endif %}
+{% if cells %}<h2>Your notebook</h2>{% endif %}
+{% for cell in cells %}<pre>{{ cell.source }}</pre>{% for kind, content in cell.outputs %}
+{% if kind == "image" %}<img alt="A figure that this cell drew" src="data:{{ content[0] }};base64,{{ content[1] }}">
+{% else %}<pre>{{ content }}</pre>{% endif %}{% endfor %}{% endfor %}
+</html>""")
+SUMMARY = TEMPLATES.from_string("""<!doctype html><html lang="en"><meta charset="utf-8"><title>{{ lesson }}: the class</title>
+<style>{{ style }}</style><h1>{{ lesson }}: the class</h1>
+<p>{{ outcomes | length }} submissions: <strong>{{ counts[graded] }} graded</strong>, {{ counts[partly] }} graded up to some cell,
+{{ counts[rejected] }} rejected.{% if scores %} Points: mean {{ "%.1f" | format(mean) }}, median {{ "%g" | format(median) }},
+of {{ "%g" | format(most) }}.{% endif %}</p>
+{% if missing %}<p class="note">Protections that were missing while learners' code ran: {{ missing | join(", ") }}.</p>{% endif %}
+{% if open %}<h2>To look at by hand</h2><table><tr><th>Student<th>Status<th>Why</tr>
+{% for outcome in open %}<tr><td>{{ outcome.student }}<td>{{ outcome.status }}<td>{{ outcome.reason }}</tr>{% endfor %}</table>{% endif %}
+<h2>Points for each exercise</h2>
+{% for exercise, bars, average in histograms %}
+<h3>{{ exercise.title }}: {{ "%.2f" | format(average) }} of {{ "%g" | format(exercise.max_score) }}</h3>
+<div class="bars" role="img" aria-label="{% for bar in bars %}{{ bar.label }} points: {{ bar.count }}; {% endfor %}">
+{% for bar in bars %}<div style="height: {{ bar.height }}%" title="{{ bar.label }} points: {{ bar.count }}"></div>{% endfor %}</div>
+<div class="axis">{% for bar in bars %}<span>{{ bar.label }} ({{ bar.count }})</span>{% endfor %}</div>{% endfor %}
+<h2>What failed most often</h2><table><tr><th class="n">Learners<th>Exercise<th>Message</tr>
+{% for count, title, message in failing %}<tr><td class="n">{{ count }} ({{ "%.0f" | format(100 * count / scores | length) }} %)
+<td>{{ title }}<td>{{ message }}</tr>
+{% endfor %}</table></html>""")
+
+
+def feedback_page(outcome: Outcome, exercises: list[Exercise], master: NotebookNode, comments: list[str]) -> str:
+    """HTML for the learner: points, what failed, and the own cells with their outputs. Hidden tests and expected values are not in it.
+
+    master: the notebook with all tests; of its test cells the released part is shown. Nothing that a learner wrote is trusted as HTML.
+    """
+    titles = {exercise.name: exercise.title for exercise in exercises}
+    results = [(titles[result.name], result) for result in outcome.results(exercises)]
+    cells = []
+    if outcome.notebook:
+        released = {grade_id(cell): visible(cell) for cell in master.cells if is_grade(cell)}
+        for cell in nbformat.reads(outcome.notebook, as_version=4).cells:
+            if cell.cell_type == "code" and cell.source.strip():
+                tested = grade_id(cell) in released
+                shown = [] if tested else [item for output in cell.outputs if (item := plain(output))]
+                cells.append({"source": released[grade_id(cell)] if tested else cell.source, "outputs": shown})
+    return FEEDBACK.render(
+        style=STYLE, lesson=outcome.lesson, outcome=outcome, rejected=REJECTED, results=results, comments=comments, cells=cells
+    )
+
+
+def plain(output: NotebookNode) -> tuple[str, object] | None:
+    """An output as ("image", (type, base64)) or ("text", text); HTML that a learner's code made is left out."""
+    if output.output_type == "stream":
+        return "text", ANSI.sub("", output.text)[:10_000]
+    if output.output_type == "error":
+        return "text", ANSI.sub("", f"{output.ename}: {output.evalue}")[:10_000]
+    data = output.get("data", {})
+    for kind in ("image/png", "image/jpeg"):
+        if kind in data:
+            return "image", (kind, "".join(data[kind]))
+    return ("text", ANSI.sub("", "".join(data["text/plain"]))[:10_000]) if "text/plain" in data else None
+
+
+def summary_page(outcomes: list[Outcome], exercises: list[Exercise], lesson: str, missing: list[str]) -> str:
+    """HTML for the instructor: counts, who to look at, a histogram for each exercise, the messages that came most often."""
+    graded = [outcome for outcome in outcomes if outcome.status != REJECTED]
+    results = [{result.name: result for result in outcome.results(exercises)} for outcome in graded]
+    scores = [outcome.score() for outcome in graded]
+    histograms, failing = [], Counter()
+    for exercise in exercises:
+        points = [found[exercise.name].score for found in results]
+        histograms.append((exercise, bars(points, exercise.max_score), mean(points) if points else 0.0))
+        for found in results:
+            failing.update((exercise.title, line) for line in set(found[exercise.name].message.splitlines()))
+    common = [(count, title, message) for (title, message), count in failing.most_common(12)]
+    return SUMMARY.render(
+        style=STYLE, lesson=lesson, outcomes=outcomes, counts=Counter(outcome.status for outcome in outcomes), graded=GRADED, partly=PARTLY,
+        rejected=REJECTED, scores=scores, mean=mean(scores) if scores else 0, median=median(scores) if scores else 0,
+        most=sum(exercise.max_score for exercise in exercises), missing=missing, open=[o for o in outcomes if o.status != GRADED],
+        histograms=histograms, failing=common,
+    )  # fmt: skip
+
+
+def bars(points: list[float], most: float) -> list[dict[str, object]]:
+    """How many learners have 0, 1, 2 … points (parts of a point are rounded down); the height is in per cent of the tallest."""
+    counts = Counter(min(int(point), int(most)) for point in points)
+    tallest = max(counts.values(), default=1)
+    return [{"label": f"{n}", "count": counts[n], "height": round(100 * counts[n] / tallest)} for n in range(int(most) + 1)]
