@@ -16,13 +16,13 @@ from pathlib import Path
 
 from helpers import config
 from helpers.errors import CourseError
-from helpers.grading import exports, submissions
+from helpers.grading import submissions, tables
 from helpers.grading.course import Course, Exercise
+from helpers.grading.gradebook import Records
 from helpers.grading.grader import Grader, Materials, materials
 from helpers.grading.journal import Journal
 from helpers.grading.outcome import GRADED, PARTLY, REJECTED, Outcome, Submission, rejected
 from helpers.grading.pages import summary_page
-from helpers.grading.records import Records
 from helpers.grading.sandbox import Limits
 
 ALL_POINTS, POINTS_LOST, NOT_ALL_GRADED = 0, 1, 3  # exit codes; 2: cannot be done (an error sentence)
@@ -257,7 +257,7 @@ def _dask(about: Materials, address: str) -> Iterator[tuple[Callable[[Submission
         if not client.scheduler_info()["workers"]:
             raise CourseError(f"the scheduler at {address} has no workers: start some with `dask worker {address} --nthreads 1`")
         shared = client.scatter(about, broadcast=True)
-        missing = sorted({item for found in client.run(remote_protections, about).values() for item in found})
+        missing = sorted({item for found in client.run(remote_protections, about, on_error="ignore").values() for item in found})
         yield lambda submission: client.submit(grade_remotely, shared, submission, pure=False, retries=0), missing
     finally:
         client.close()
@@ -294,8 +294,8 @@ def write_exports(
 ) -> list[Path]:  # fmt: skip
     """Write the tables and the summary; returns their paths."""
     written = {
-        folder / "grades.csv": exports.full_csv(outcomes, exercises), folder / "canvas.csv": exports.canvas_csv(outcomes, exercises),
-        folder / "moodle.csv": exports.moodle_csv(outcomes, exercises), folder / "outcomes.jsonl": exports.json_lines(outcomes),
+        folder / "grades.csv": tables.full_csv(outcomes, exercises), folder / "canvas.csv": tables.canvas_csv(outcomes, exercises),
+        folder / "moodle.csv": tables.moodle_csv(outcomes, exercises), folder / "outcomes.jsonl": tables.json_lines(outcomes),
         folder / "summary.html": summary_page(outcomes, exercises, lesson, missing),
     }
     if csv is not None:

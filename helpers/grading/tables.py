@@ -55,8 +55,12 @@ def moodle_csv(outcomes: list[Outcome], exercises: list[Exercise]) -> str:
 
 def json_lines(outcomes: list[Outcome]) -> str:
     """One JSON object a line, all of the outcome but the notebook; `score` is null when rejected."""
-    lines = [{key: value for key, value in asdict(outcome).items() if key != "notebook"} | {"score": outcome.score()} for outcome in outcomes]
-    return "".join(json.dumps(line) + "\n" for line in lines)
+    lines = []
+    for outcome in outcomes:
+        line = asdict(outcome) | {"score": outcome.score()}
+        del line["notebook"]
+        lines.append(json.dumps(line) + "\n")
+    return "".join(lines)
 
 
 def name_and_number(student: str) -> tuple[str, str]:

@@ -1,0 +1,317 @@
+"""Grading a class from end to end: the gradebook, the files, the tables; and that nothing is lost when something is killed."""
+import contextlib
+import csv
+import io
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from datetime import datetime
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from nbgrader.api import Gradebook
+from toy_course import LESSON, SOLVED, answer, find, source_path
+
+from helpers import config
+from helpers.errors import CourseError
+from helpers.grading import classroom, pages, tables
+from helpers.grading.course import Course
+from helpers.grading.gradebook import Records
+from helpers.grading.outcome import GRADED, PARTLY, REJECTED, CellResult, Outcome
+from helpers.grading.sandbox import Limits
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes inherit sockets by number")
+QUICK = Limits(cell_seconds=5, total_seconds=60)
+CANARY = "hidden-canary"
+WRONG_SQUARE = SOLVED | {"square": "def square(n): return 2 * n"}  # right for 0 and 2: half of 3 points
+
+
+def options(**more):
+    return classroom.Options(**{"limits": QUICK, "workers": 2} | more)
+
+
+def hand_in(course: Path, student: str, answers: dict[str, str], stamp: str = "") -> Path:
+    folder = course / "classroom" / "submitted" / student / LESSON
+    folder.mkdir(parents=True, exist_ok=True)
+    answer(course, answers, folder / "exercises_01.ipynb")
+    if stamp:
+        (folder / "timestamp.txt").write_text(stamp)
+    return folder / "exercises_01.ipynb"
+
+
+@pytest.fixture
+def handed_in(course):
+    """ada all right, bob half of the squares, eve ends her process, ned is no notebook."""
+    test = nbformat.read(source_path(course), as_version=4)
+    hidden = f"\n### BEGIN HIDDEN TESTS\nassert mean([8]) == 8, f'{{mean([8])}} is wrong'  # {CANARY}\n### END HIDDEN TESTS"
+    find(test, "test_mean").source += hidden
+    nbformat.write(test, source_path(course))
+    hand_in(course, "ada", SOLVED, "2026-11-20 10:00:00 UTC")
+    hand_in(course, "bob", WRONG_SQUARE)
+    hand_in(course, "eve", SOLVED | {"choice": "import os; os._exit(0)"})
+    hand_in(course, "ned", SOLVED).write_text("{")
+    return course
+
+
+def grade(course, **more):
+    return classroom.grade("1", course / "classroom" / "submitted", options(**more), course)
+
+
+def in_gradebook(course):
+    with Gradebook(f"sqlite:///{course}/classroom/gradebook.db") as gradebook:
+        return {submission.student_id: submission.score for submission in gradebook.assignment_submissions(LESSON)}
+
+
+def test_a_class_is_graded_recorded_and_exported(handed_in, capsys):
+    assert grade(handed_in) == classroom.NOT_ALL_GRADED
+    said = capsys.readouterr().out
+    assert "2 graded, 1 graded up to some cell, 1 rejected" in said and "ned: rejected" in said and "eve: graded up to" in said
+    assert in_gradebook(handed_in) == {"ada": 7, "bob": 5.5, "eve": 6}
+    folder = handed_in / "classroom" / "grading" / LESSON
+    rows = {row["student"]: row for row in csv.DictReader(io.StringIO((folder / "grades.csv").read_text()))}
+    assert {name: (row["status"], row["score"]) for name, row in rows.items()} == {
+        "ada": (GRADED, "7"), "bob": (GRADED, "5.5"), "eve": (PARTLY, "6"), "ned": (REJECTED, "")}
+    assert rows["eve"]["stopped_at"] == "choice" and "not a notebook" in rows["ned"]["reason"] and rows["bob"]["square"] == "1.5"
+    summary = (folder / "summary.html").read_text()
+    assert "2 graded" in summary and "half" not in summary and "2 of 4 squares are right" in summary and "ned" in summary
+    for name in ("ada", "bob", "eve"):
+        executed = nbformat.read(handed_in / f"classroom/autograded/{name}/{LESSON}/exercises_01.ipynb", as_version=4)
+        assert find(executed, "test_square").metadata.nbgrader.points == 3
+    page = (handed_in / f"classroom/feedback/eve/{LESSON}/exercises_01.html").read_text()
+    assert "Graded up to a cell only" in page and "ended the Python process" in page
+    assert "was not graded" in (handed_in / f"classroom/feedback/ned/{LESSON}/exercises_01.html").read_text()
+    for path in (handed_in / "classroom").rglob("*"):
+        if path.suffix in (".html", ".csv", ".jsonl") and "journal" not in path.name:
+            assert CANARY not in path.read_text(), path
+
+
+def test_what_is_unchanged_is_kept_and_what_an_instructor_entered_survives_a_regrade(handed_in, capsys):
+    grade(handed_in)
+    url = f"sqlite:///{handed_in}/classroom/gradebook.db"
+    with Gradebook(url) as gradebook:
+        given = gradebook.find_grade("test_square", "exercises_01", LESSON, "bob")
+        given.manual_score, given.extra_credit = 2.5, 0.25
+        gradebook.find_comment("square", "exercises_01", LESSON, "bob").manual_comment = "nearly <b>there</b>"
+        gradebook.update_or_create_assignment(LESSON, duedate=datetime(2026, 11, 19))
+        gradebook.db.commit()
+    capsys.readouterr()
+    assert grade(handed_in) == classroom.NOT_ALL_GRADED
+    assert "3 of 4 were graded before and are unchanged" in capsys.readouterr().err  # ned is looked at again
+    grade(handed_in, regrade=True)
+    assert in_gradebook(handed_in)["bob"] == 4 + 2.5 + 0.25
+    page = (handed_in / f"classroom/feedback/bob/{LESSON}/exercises_01.html").read_text()
+    assert "nearly &lt;b&gt;there&lt;/b&gt;" in page
+    with Gradebook(url) as gradebook:
+        assert gradebook.find_submission(LESSON, "ada").total_seconds_late == 34 * 3600
+        assert gradebook.find_grade("test_square", "exercises_01", LESSON, "bob").needs_manual_grade
+    hand_in(handed_in, "bob", SOLVED)
+    hand_in(handed_in, "ada", {}).write_text("{")  # a later file that is broken leaves the earlier score alone
+    grade(handed_in)
+    assert in_gradebook(handed_in) == {"ada": 7, "bob": 4 + 2.5 + 0.25, "eve": 6}
+
+
+def test_hidden_inputs_change_with_the_seed_and_a_regrade_repeats_them(handed_in, tmp_path, capsys):
+    nb = nbformat.read(source_path(handed_in), as_version=4)
+    cell = find(nb, "test_choice")
+    cell.source = "import numpy as np\nimport random\nprint(np.random.default_rng().integers(10**9), random.random(), choice); 0.5"
+    nbformat.write(nb, source_path(handed_in))
+
+    def printed(**more):
+        grade(handed_in, to=tmp_path / str(random.random()) if "regrade" not in more else tmp_path / "same", **more)
+        executed = nbformat.read(handed_in / f"classroom/autograded/ada/{LESSON}/exercises_01.ipynb", as_version=4)
+        return find(executed, "test_choice").outputs[0].text
+
+    first = printed(regrade=True)
+    assert first == printed(regrade=True) and first != printed() and printed(seed="x") == printed(seed="x")
+
+
+def test_a_zip_of_moodle_gives_a_table_for_moodle(course, tmp_path, capsys):
+    answer(course, SOLVED, tmp_path / "solved.ipynb")
+    with zipfile.ZipFile(tmp_path / "class.zip", "w") as archive:
+        archive.write(tmp_path / "solved.ipynb", "Ada Lovelace_123456_assignsubmission_file_/exercises_01.ipynb")
+        archive.writestr("=cmd_77_assignsubmission_file_/exercises_01.ipynb", "no notebook")
+    assert classroom.grade("1", tmp_path / "class.zip", options(to=tmp_path / "out"), course) == classroom.NOT_ALL_GRADED
+    rows = {row["Identifier"]: row for row in csv.DictReader((tmp_path / "out" / "moodle.csv").open())}
+    assert rows["Participant 123456"]["Grade"] == "7" and [row["Grade"] for name, row in rows.items() if "123456" not in name] == [""]
+    assert not re.search(r"^=", (tmp_path / "out" / "moodle.csv").read_text(), re.MULTILINE)
+
+
+def test_one_notebook_is_reported_with_an_exit_code(course, tmp_path, capsys):
+    cases = {"solved": (SOLVED, 0, 7), "wrong": (WRONG_SQUARE, 1, 5.5), "ends": (SOLVED | {"square": "import os; os._exit(0)"}, 3, 3)}
+    for name, (answers, code, score) in cases.items():
+        answer(course, answers, tmp_path / f"{name}.ipynb")
+        assert classroom.grade("1", tmp_path / f"{name}.ipynb", options(as_json=True), course) == code
+        said = json.loads(capsys.readouterr().out)
+        assert said["score"] == score and said["max_score"] == 7 and len(said["exercises"]) == 3 and said["seed"]
+    (tmp_path / "broken.ipynb").write_text("{")
+    assert classroom.grade("1", tmp_path / "broken.ipynb", options(as_json=True), course) == 3
+    assert json.loads(capsys.readouterr().out)["score"] is None
+    assert not (course / "classroom" / "grading").exists()
+
+
+def test_what_cannot_be_done_says_what_to_do(course, tmp_path):
+    for path, more, told in ((tmp_path / "none", {}, "none"), (course, {"resume": True}, "nothing to resume")):
+        with pytest.raises(CourseError, match=told):
+            if more:
+                hand_in(course, "ada", SOLVED)
+                grade(course, **more)
+            else:
+                classroom.grade("1", path, options(), course)
+    with pytest.raises(CourseError, match="no Dask scheduler answers"):
+        grade(course, scheduler="tcp://127.0.0.1:1")
+    with pytest.raises(CourseError, match="no exercises for a lesson '9'"):
+        classroom.grade("9", course, options(), course)
+
+
+def test_a_private_solutions_folder(course, tmp_path, capsys):
+    (course / "solutions").rename(tmp_path / "private")
+    hand_in(course, "ada", SOLVED)
+    assert grade(course, solutions=tmp_path / "private") == 0
+
+
+def test_a_course_at_fault_is_not_blamed_on_the_learner(course):
+    nb = nbformat.read(source_path(course), as_version=4)
+    find(nb, "setup").source = "import no_such_module"
+    nbformat.write(nb, source_path(course))
+    hand_in(course, "ada", SOLVED)
+    grade(course)
+    outcome = json.loads((course / "classroom" / "grading" / LESSON / "outcomes.jsonl").read_text())
+    assert outcome["status"] == REJECTED and "the course's own cell `setup` fails" in outcome["reason"]
+
+
+def run_grader(course, *more):
+    code = "import sys; from helpers.grading import classroom; from helpers.grading.sandbox import Limits; from pathlib import Path\n" \
+           f"root = Path({str(course)!r})\noptions = classroom.Options(workers=2, limits=Limits(5, 60))\n" \
+           "sys.exit(classroom.grade('1', root / 'classroom/submitted', options, root))"
+    environment = os.environ | {"PYTHONPATH": str(config.ROOT), "COURSE_PROGRESS": "0"}
+    return subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            start_new_session=True, text=True)
+
+
+def test_killed_again_and_again_it_loses_and_repeats_nothing(course):
+    """100 submissions; the grader and its warm parent are killed at random moments, and the result is what an undisturbed run gives."""
+    rng, expected = random.Random(0), {}
+    kinds = [(SOLVED, 7.0), (WRONG_SQUARE, 5.5), (SOLVED | {"choice": "choice = 'noise'"}, 6.0), (SOLVED | {"mean": "mean = 3"}, 4.0)]
+    for number in range(100):
+        answers, expected[f"s{number:03}"] = kinds[number % len(kinds)]
+        hand_in(course, f"s{number:03}", answers | {"choice": answers["choice"] + f"  # {number}"})
+    kills = 0
+    for attempt in range(60):
+        process = run_grader(course)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=rng.uniform(5, 14) if attempt < 5 else 300)
+        if process.poll() is not None:
+            break
+        victims = [process.pid]
+        if attempt % 2:  # the process that forks the learners' processes: the grader starts another one
+            victims = [child.pid for child in psutil.Process(process.pid).children() if "grading.warm" in " ".join(child.cmdline())]
+        for victim in victims:
+            os.kill(victim, signal.SIGKILL)
+        kills += 1
+        if attempt % 2:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=4)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert kills >= 2 and process.returncode == 0, process.stdout.read()
+    assert in_gradebook(course) == expected
+    journal = (course / "classroom" / "grading" / LESSON / "journal.jsonl").read_bytes().splitlines()
+    students = [found[1].decode() for line in journal if (found := re.search(rb'"student": "(s\d+)"', line))]
+    assert sorted(students) == sorted(set(students)), "something was graded twice"
+
+
+@pytest.fixture
+def cluster():
+    """A scheduler and two workers in processes of their own; returns its address and the workers."""
+    pytest.importorskip("distributed")
+    environment = os.environ | {"PYTHONPATH": str(config.ROOT), "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "2"}
+    run = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+    scheduler = subprocess.Popen([*run, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"], env=environment, stderr=subprocess.PIPE,
+                                 text=True)
+    address = next(found[0] for line in scheduler.stderr if (found := re.search(r"tcp://127.0.0.1:\d+", line)))
+    workers = [
+        subprocess.Popen([sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny"],
+                         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    yield address, workers
+    for process in (*workers, scheduler):
+        process.kill()
+        process.wait()
+
+
+def test_workers_of_a_dask_scheduler_grade_and_one_that_dies_loses_nothing(course, cluster):
+    address, workers = cluster
+    for number in range(12):
+        hand_in(course, f"s{number:02}", SOLVED | {"choice": f"import time; time.sleep(0.5)\nchoice = 'letters'  # {number}"})
+    journal = course / "classroom" / "grading" / LESSON / "journal.jsonl"
+
+    def kill_one() -> None:
+        while not (journal.exists() and journal.read_bytes().count(b"\n") > 2):
+            time.sleep(0.1)
+        workers[0].kill()
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    assert grade(course, scheduler=address) == 0
+    assert workers[0].wait(5) is not None
+    assert in_gradebook(course) == {f"s{number:02}": 7 for number in range(12)}
+
+
+def outcome(**more):
+    about = {"student": "ada", "lesson": LESSON, "origin": "a.ipynb", "digest": "0", "status": GRADED}
+    return Outcome(**about | more)
+
+
+def test_nothing_a_learner_wrote_is_taken_for_html_or_a_formula(course):
+    evil = "<script>alert(1)</script>"
+    nb = Course(course).master(LESSON)
+    cell = find(nb, "square")
+    cell.source = f"# {evil}"
+    cell.outputs = [
+        nbformat.v4.new_output("display_data", {"text/html": evil, "text/plain": evil}), nbformat.v4.new_output("stream", text=evil),
+        nbformat.v4.new_output("error", ename=evil, evalue=evil, traceback=[evil]),
+        nbformat.v4.new_output("display_data", {"image/png": f'"><{evil}'}),
+    ]  # fmt: skip
+    exercises = Course(course).exercises(LESSON)
+    cells = [CellResult(name, 0, 1, evil) for exercise in exercises for name in exercise.tests]
+    found = outcome(student=f"=1+1{evil}", cells=cells, notes=[evil], reason=evil, status=PARTLY, notebook=nbformat.writes(nb))
+    page = pages.feedback_page(found, exercises, Course(course).master(LESSON), [evil])
+    assert "<script" not in page and "&lt;script" in page and "<script" not in pages.summary_page([found], exercises, LESSON, [])
+    for table in (tables.full_csv, tables.canvas_csv, tables.moodle_csv):
+        for row in csv.reader(io.StringIO(table([found], exercises))):
+            assert not any(item.startswith(("=", "+", "-", "@")) for item in row)
+    assert json.loads(tables.json_lines([found]))["score"] == 0
+
+
+def test_canvas_gets_its_columns_and_points_possible(course):
+    exercises = Course(course).exercises(LESSON)
+    rejected = outcome(student="bob_7", status=REJECTED)
+    rows = list(csv.reader(io.StringIO(tables.canvas_csv([outcome(student="doejane_12345"), rejected], exercises))))
+    assert rows[0] == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", LESSON] and rows[1][5] == "7"
+    assert rows[2][:2] == ["doejane", "12345"] and rows[3][1:] == ["7", "", "", "", ""]
+
+
+def test_a_gradebook_that_stays_locked_is_named(course, monkeypatch):
+    import sqlite3
+
+    monkeypatch.setattr("helpers.grading.gradebook.LOCKED_SECONDS", 1)
+    with Records(Course(course), LESSON):
+        pass
+    other = sqlite3.connect(course / "classroom" / "gradebook.db")
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        with pytest.raises(CourseError, match="gradebook cannot be used"):
+            Records(Course(course), LESSON)
+    finally:
+        other.close()
