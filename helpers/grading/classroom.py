@@ -27,6 +27,7 @@ from helpers.grading.sandbox import Limits
 
 ALL_POINTS, POINTS_LOST, NOT_ALL_GRADED = 0, 1, 3  # exit codes; 2: cannot be done (an error sentence)
 BATCH, BATCH_SECONDS = 20, 5.0
+WORKER_SECONDS = 60  # until the first worker of a scheduler has come up
 TRIES = 3  # a submission that ends this many workers is rejected
 
 
@@ -199,7 +200,7 @@ def as_completed_of(futures: dict) -> Iterator:
     if futures and not isinstance(next(iter(futures)), Future):
         from distributed import as_completed as dask_as_completed
 
-        return dask_as_completed(futures)
+        return dask_as_completed(list(futures))
     return as_completed(futures)
 
 
@@ -249,13 +250,15 @@ def _dask(about: Materials, address: str) -> Iterator[tuple[Callable[[Submission
         from distributed import Client
 
         dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1})
-        client = Client(address, timeout=20, set_as_default=False)
+        client = Client(address, timeout=20)
     except (OSError, ValueError) as error:
         raise CourseError(f"no Dask scheduler answers at {address} ({error}): start one with `dask scheduler`, and workers with "
                           "`dask worker`") from None
     try:
-        if not client.scheduler_info()["workers"]:
-            raise CourseError(f"the scheduler at {address} has no workers: start some with `dask worker {address} --nthreads 1`")
+        try:
+            client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        except TimeoutError:
+            raise CourseError(f"the scheduler at {address} has no workers: start some with `dask worker {address} --nthreads 1`") from None
         shared = client.scatter(about, broadcast=True)
         missing = sorted({item for found in client.run(remote_protections, about, on_error="ignore").values() for item in found})
         yield lambda submission: client.submit(grade_remotely, shared, submission, pure=False, retries=0), missing

@@ -94,7 +94,8 @@ def main(descriptor: int, modules: list[str]) -> None:
     """Import, then fork on request until the grader hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grader, which then hangs up
     sock = socket.socket(fileno=descriptor)
-    for name in (*ALWAYS, *USUAL, *modules):
+    usual = USUAL if any(name.split(".")[0] in ("helpers", "torch", "sklearn") for name in modules) else ()
+    for name in (*ALWAYS, *usual, *modules):
         with contextlib.suppress(ImportError):  # the cell that imports it will say so
             importlib.import_module(name)
     gc.collect()
