@@ -231,6 +231,9 @@ def test_the_tuned_rates_are_the_best_of_the_stored_sweep_and_hold_when_run_agai
 
     rows = json.loads(few_shot_digits.RATES_FILE.read_text())["sweep"]
     assert len(rows) == len(few_shot_digits.METHODS) * len(few_shot_digits.LABELS) * len(tune_learning_rates.CANDIDATES)
+    # A best rate at the edge of the sweep would mean that a better one may lie outside.
+    edges = {tune_learning_rates.CANDIDATES[0], tune_learning_rates.CANDIDATES[-1]}
+    assert not any(edges.intersection(rates.values()) for rates in few_shot_digits.tuned_rates().values())
     best = few_shot_digits.tuned_rates()["font_digits"][1]
     stored = {row["rate"]: row["mean"] for row in rows if row["method"] == "font_digits" and row["labels"] == 1}
     assert stored[best] == max(stored.values())

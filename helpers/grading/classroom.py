@@ -129,6 +129,7 @@ def grade_class(course: Course, name: str, path: Path, options: Options) -> int:
                 store(again, records, journal)
             if pending:
                 missing = _grade_pending(pending, about, options, records, journal)
+            records.write_feedback([journal.outcomes[student] for student in kept])
         outcomes = [journal.outcomes[submission.student] for submission in found]
     finally:
         journal.close()

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import copy
 import os
+import secrets
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from nbformat import NotebookNode
 from nbgrader import api
 from nbgrader.preprocessors import AssignLatePenalties, SaveCells
+from nbgrader.utils import compute_checksum
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from helpers.errors import CourseError
-from helpers.grading.course import Course, collected_log
+from helpers.grading.course import Course, collected_log, grade_id
+from helpers.grading.harmless import harmless
 from helpers.grading.outcome import REJECTED, Outcome
-from helpers.grading.pages import feedback_page
+from helpers.grading.pages import Marks, feedback_page
 
 LOCKED_SECONDS = 60  # how long to wait for another program that writes to the gradebook
 
@@ -54,15 +58,19 @@ class Records:
         while True:
             try:
                 return action(*arguments)
-            except OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise CourseError(f"the gradebook cannot be used ({str(error.orig)[:100]}): close what else works on it and give the "
+            except SQLAlchemyError as error:
+                reason = " ".join(str(getattr(error, "orig", error)).split())[:150]
+                if "full" in reason or "I/O" in reason:
+                    raise CourseError(f"classroom/gradebook.db cannot be written ({reason}): make room and give the same command again; "
+                                      "what was graded is in the journal") from None
+                if not isinstance(error, OperationalError) or "locked" not in reason:
+                    raise CourseError(f"classroom/gradebook.db cannot be used ({reason}): move it away (a new one is made) and give the "
                                       "same command again; what was graded is in the journal") from None
+                if time.monotonic() > deadline:
+                    raise CourseError("classroom/gradebook.db is locked by another program: close what else works on it and give the same "
+                                      "command again; what was graded is in the journal") from None
                 self.gradebook.db.rollback()
                 time.sleep(0.5)
-            except SQLAlchemyError as error:
-                raise CourseError(f"the gradebook cannot be written ({' '.join(str(error).split())[:150]}): move classroom/gradebook.db "
-                                  "away and give the same command again; what was graded is in the journal") from None
 
     def _open(self) -> api.Gradebook:
         """The gradebook, with this lesson's assignment and cells in it."""
@@ -80,24 +88,35 @@ class Records:
 
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """Record a batch: one commit for all scores, then the files. Raises CourseError; what was written before stays."""
-        graded = [outcome for outcome in outcomes if outcome.status != REJECTED]
-        if graded:
-            self._patiently(self._write_scores, graded)
+        notebooks = {outcome.student: self._safe(outcome) for outcome in outcomes if outcome.status != REJECTED}
+        if notebooks:
+            self._patiently(self._write_scores, [outcome for outcome in outcomes if outcome.status != REJECTED], notebooks)
         for outcome in outcomes:
             if outcome.status != REJECTED:
                 folder = self.autograded / outcome.student / self.lesson
-                write_file(folder / f"{self.file}.ipynb", outcome.notebook)
+                write_file(folder / f"{self.file}.ipynb", nbformat.v4.writes(notebooks[outcome.student]))
                 if outcome.submitted:
                     write_file(folder / "timestamp.txt", outcome.submitted)
-            page = feedback_page(outcome, self.exercises, self.master, self._comments(outcome))
-            write_file(self.feedback / outcome.student / self.lesson / f"{self.file}.html", page)
+            self._write_page(outcome, notebooks.get(outcome.student))
 
-    def _write_scores(self, outcomes: list[Outcome]) -> None:
+    def write_feedback(self, outcomes: Sequence[Outcome]) -> None:
+        """Write the learners' pages of what was recorded before once more, with what an instructor has entered since."""
+        for outcome in outcomes:
+            self._write_page(outcome, self._safe(outcome) if outcome.status != REJECTED else None)
+
+    def _safe(self, outcome: Outcome) -> NotebookNode:
+        return harmless(nbformat.v4.reads(outcome.notebook), self.master)
+
+    def _write_page(self, outcome: Outcome, notebook: NotebookNode | None) -> None:
+        page = feedback_page(outcome, self.exercises, self.master, notebook, self._patiently(self._marks, outcome.student))
+        write_file(self.feedback / outcome.student / self.lesson / f"{self.file}.html", page)
+
+    def _write_scores(self, outcomes: list[Outcome], notebooks: dict[str, NotebookNode]) -> None:
         db = self.gradebook.db
         with db.no_autoflush:
             assignment = self.gradebook.find_assignment(self.lesson)
             notebook = next(notebook for notebook in assignment.notebooks if notebook.name == self.file)
-            cells = {cell.name: cell.id for cell in notebook.grade_cells}
+            cells = {cell.name: cell.id for cell in [*notebook.grade_cells, *notebook.solution_cells]}
             before = {submission.student_id: submission for submission in assignment.submissions}
             students = {student.id for student in db.query(api.Student.id)}
             for outcome in outcomes:
@@ -107,7 +126,8 @@ class Records:
                 submission = before.get(outcome.student)
                 if submission is None:
                     submission = before[outcome.student] = self._new(assignment, outcome.student)
-                submission.timestamp = moment(outcome.submitted)
+                if outcome.submitted:  # when it is not known, what was known before stays
+                    submission.timestamp = moment(outcome.submitted)
                 own = next(part for part in submission.notebooks if part.notebook_id == notebook.id)
                 grades = {grade.cell_id: grade for grade in own.grades}
                 for result in outcome.cells:
@@ -115,6 +135,9 @@ class Records:
                     grade.auto_score = result.score
                     # As nbgrader does: a score given by hand stays, and is to be looked at again.
                     grade.needs_manual_grade = grade.manual_score is not None
+                answers = {cells[grade_id(cell)]: cell for cell in notebooks[outcome.student].cells if grade_id(cell) in cells}
+                for comment in own.comments:
+                    comment.auto_comment = "No response." if unanswered(answers.get(comment.cell_id)) else None
         try:
             db.commit()
         except SQLAlchemyError:
@@ -140,23 +163,33 @@ class Records:
         """Let nbgrader's own step set the penalty for a late submission."""
         about = {"notebook": self.file, "assignment": self.lesson, "student": student, "db_url": self.url}
         with collected_log():
-            AssignLatePenalties(config=self.course.settings()).preprocess(nbformat.v4.new_notebook(), {"nbgrader": about})
+            try:
+                AssignLatePenalties(config=self.course.settings()).preprocess(nbformat.v4.new_notebook(), {"nbgrader": about})
+            except Exception as error:  # whatever an instructor's plugin raises
+                if isinstance(error, SQLAlchemyError):
+                    raise
+                raise CourseError(f"the plugin for late submissions fails for {student} ({type(error).__name__}: {str(error)[:100]}): "
+                                  "mend it and give the same command again; the scores are in the gradebook") from None
 
-    def _comments(self, outcome: Outcome) -> list[str]:
-        """What an instructor has written about this submission."""
-        if outcome.status == REJECTED:
-            return []
+    def _marks(self, student: str) -> Marks | None:
+        """What counts for this student in the gradebook; None when nothing has been recorded."""
         try:
-            submission = self.gradebook.find_submission(self.lesson, outcome.student)
+            submission = self.gradebook.find_submission(self.lesson, student)
         except api.MissingEntry:
-            return []
-        return [comment.manual_comment for part in submission.notebooks for comment in part.comments if comment.manual_comment]
+            return None
+        grades = [grade for part in submission.notebooks for grade in part.grades]
+        comments = [comment.manual_comment for part in submission.notebooks for comment in part.comments if comment.manual_comment]
+        by_hand = {grade.name for grade in grades if grade.manual_score is not None or grade.extra_credit}
+        return Marks({grade.name: grade.score for grade in grades}, by_hand, submission.late_submission_penalty or 0.0, comments)
 
 
-def moment(text: str) -> datetime | None:
-    """A time of the gradebook (in UTC, without a zone) from ISO 8601; None when there is none."""
-    if not text:
-        return None
+def unanswered(cell: NotebookNode | None) -> bool:
+    """True for an answer cell that still is as it was released."""
+    return cell is not None and cell.metadata.nbgrader.get("checksum") == compute_checksum(cell)
+
+
+def moment(text: str) -> datetime:
+    """A time of the gradebook (in UTC, without a zone) from ISO 8601."""
     found = datetime.fromisoformat(text)
     return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
 
@@ -165,7 +198,7 @@ def write_file(path: Path, text: str) -> None:
     """Write a file whole or not at all. Raises CourseError when the disk is full or the folder cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # two graders may write at once
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         os.replace(temporary, path)
     except OSError as error:

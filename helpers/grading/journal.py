@@ -33,7 +33,7 @@ class Journal:
         """
         self.path, self.outcomes, self.recorded, self.torn = path, {}, set(), 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "a+b")  # noqa: SIM115 (kept open until close, for the lock)
+        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 (kept open until close, for the lock)
         self._lock()
         header = self._read()
         self.begun_anew = bool(header) and (header.get("exercises") != exercises or (seed is not None and header.get("secret") != seed))
@@ -58,7 +58,7 @@ class Journal:
         self._file.seek(0)
         header: dict[str, Any] = {}
         good = 0
-        for line in self._file:
+        for line in self._file.readall().splitlines(keepends=True):
             content = whole(line)
             if content is None:
                 self.torn += 1
@@ -83,16 +83,16 @@ class Journal:
         while (kept := self.path.with_suffix(f".{number}.jsonl")).exists():
             number += 1
         self._file.seek(0)
-        kept.write_bytes(self._file.read())
+        kept.write_bytes(self._file.readall())
         self._file.truncate(0)
 
     def _write(self, content: dict[str, Any]) -> None:
         text = json.dumps(content).encode()
+        line = digest(text) + b" " + text + b"\n"
+        begin = self._file.seek(0, os.SEEK_END)
         try:
-            self._file.seek(0, os.SEEK_END)
-            begin = self._file.tell()
-            self._file.write(digest(text) + b" " + text + b"\n")
-            self._file.flush()
+            while line:  # where the disk becomes full, a part may be written first
+                line = line[self._file.write(line):]
             os.fsync(self._file.fileno())
         except OSError as error:
             with contextlib.suppress(OSError):

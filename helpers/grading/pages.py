@@ -1,16 +1,18 @@
 """The two pages that grading makes: what a learner gets back, and what an instructor wants to see of a class. No script, no network."""
 from __future__ import annotations
 
+import re
 from collections import Counter
+from dataclasses import dataclass
 from statistics import mean, median
 
-import nbformat
 from jinja2 import Environment
 from nbformat import NotebookNode
-from nbgrader.utils import is_grade
+from nbgrader.utils import is_grade, is_solution
 
 from helpers.grading.course import Exercise, grade_id
 from helpers.grading.feedback import ANSI
+from helpers.grading.harmless import IMAGES
 from helpers.grading.outcome import GRADED, PARTLY, REJECTED, Outcome
 from helpers.grading.restore import visible
 
@@ -25,14 +27,19 @@ td, th { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ddd; 
 TEMPLATES = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
 FEEDBACK = TEMPLATES.from_string("""<!doctype html><html lang="en"><meta charset="utf-8"><title>{{ lesson }}: feedback</title>
 <style>{{ style }}</style><h1>{{ lesson }}</h1>
-{% if outcome.status == rejected %}<p class="note">This notebook was not graded: {{ outcome.reason }}</p>
-{% else %}<p><strong>{{ "%g" | format(outcome.score()) }} of {{ "%g" | format(outcome.max_score()) }} points</strong></p>
+{% if outcome.status == rejected %}<p class="note">This notebook was not graded: {{ outcome.reason }}. That is not
+the same as 0 points: mend it and hand it in again, or ask your instructor.</p>
+{% if marks %}<p>An earlier submission counts: {{ "%g" | format(marks.total()) }} points.</p>{% endif %}
+{% else %}<p><strong>{{ "%g" | format(total) }} of {{ "%g" | format(outcome.max_score()) }} points</strong>
+{% if marks and marks.penalty %}(after {{ "%g" | format(marks.penalty) }} for handing in late){% endif %}</p>
 {% if outcome.reason %}<p class="note">Graded up to a cell only: {{ outcome.reason }}</p>{% endif %}{% endif %}
 {% for note in outcome.notes %}<p class="note">{{ note }}</p>{% endfor %}
 {% for comment in comments %}<p class="note">Your instructor writes: {{ comment }}</p>{% endfor %}
 {% if results %}<table><tr><th>Exercise<th class="n">Points<th>What to look at</tr>
-{% for title, result in results %}<tr><td>{{ title }}<td class="n">{{ "%g" | format(result.score) }}/{{ "%g" | format(result.max_score) }}
-<td class="lost">{% for line in result.message.splitlines() %}{{ line }}<br>{% endfor %}</tr>
+{% for title, result in results %}<tr><td>{{ title }}
+<td class="n">{{ "%g" | format(result.score) }} of {{ "%g" | format(result.max_score) }}
+<td class="lost">{% if result.name in by_hand %}points set by your instructor<br>{% endif %}
+{% for line in result.message.splitlines() %}{{ line }}<br>{% endfor %}</tr>
 {% endfor %}</table>{% endif %}
 {% if cells %}<h2>Your notebook</h2>{% endif %}
 {% for cell in cells %}<pre>{{ cell.source }}</pre>{% for kind, content in cell.outputs %}
@@ -59,37 +66,57 @@ of {{ "%g" | format(most) }}.{% endif %}</p>
 {% endfor %}</table></html>""")
 
 
-def feedback_page(outcome: Outcome, exercises: list[Exercise], master: NotebookNode, comments: list[str]) -> str:
+@dataclass(frozen=True)
+class Marks:
+    """What counts in the gradebook for one learner: points of each test cell, which an instructor set, penalty in points, comments."""
+
+    points: dict[str, float]
+    by_hand: set[str]
+    penalty: float
+    comments: list[str]
+
+    def total(self) -> float:
+        """Points that count."""
+        return max(0.0, sum(self.points.values()) - self.penalty)
+
+
+def feedback_page(
+    outcome: Outcome, exercises: list[Exercise], master: NotebookNode, notebook: NotebookNode | None, marks: Marks | None
+) -> str:  # fmt: skip
     """HTML for the learner: points, what failed, and the own cells with their outputs. Hidden tests and expected values are not in it.
 
-    master: the notebook with all tests; of its test cells the released part is shown. Nothing that a learner wrote is trusted as HTML.
+    master: the notebook with all tests; of its test cells the released part is shown, of other cells of the course nothing. notebook:
+    the executed one as `harmless` leaves it, None when rejected. marks: what the gradebook holds, which may differ from the outcome.
     """
-    titles = {exercise.name: exercise.title for exercise in exercises}
-    results = [(titles[result.name], result) for result in outcome.results(exercises)]
+    results, by_hand = [], set()
+    for exercise, result in zip(exercises, outcome.results(exercises), strict=False):
+        if marks and marks.by_hand.intersection(exercise.tests):
+            by_hand.add(result.name)
+            result.score = sum(marks.points[name] for name in exercise.tests)
+        results.append((exercise.title, result))
     cells = []
-    if outcome.notebook:
+    if notebook is not None:
         released = {grade_id(cell): visible(cell) for cell in master.cells if is_grade(cell)}
-        for cell in nbformat.reads(outcome.notebook, as_version=4).cells:
-            if cell.cell_type == "code" and cell.source.strip():
-                tested = grade_id(cell) in released
-                shown = [] if tested else [item for output in cell.outputs if (item := plain(output))]
-                cells.append({"source": released[grade_id(cell)] if tested else cell.source, "outputs": shown})
+        theirs = {cell.source for cell in master.cells}
+        for cell in notebook.cells:
+            if grade_id(cell) in released:
+                cells.append({"source": released[grade_id(cell)], "outputs": []})
+            elif cell.source.strip() and (cell.source not in theirs or is_solution(cell)):
+                cells.append({"source": cell.source, "outputs": [plain(output) for output in cell.get("outputs", [])]})
     return FEEDBACK.render(
-        style=STYLE, lesson=outcome.lesson, outcome=outcome, rejected=REJECTED, results=results, comments=comments, cells=cells
-    )
+        style=STYLE, lesson=outcome.lesson, outcome=outcome, rejected=REJECTED, results=results, cells=cells, marks=marks, by_hand=by_hand,
+        total=marks.total() if marks else outcome.score(), comments=marks.comments if marks and outcome.status != REJECTED else [],
+    )  # fmt: skip
 
 
-def plain(output: NotebookNode) -> tuple[str, object] | None:
-    """An output as ("image", (type, base64)) or ("text", text); HTML that a learner's code made is left out."""
+def plain(output: NotebookNode) -> tuple[str, object]:
+    """A harmless output as ("image", (type, base64)) or ("text", text)."""
     if output.output_type == "stream":
-        return "text", ANSI.sub("", output.text)[:10_000]
+        return "text", re.sub(r"[^\n]*\r(?!\n)", "", ANSI.sub("", output.text))  # of a progress bar its last state
     if output.output_type == "error":
-        return "text", ANSI.sub("", f"{output.ename}: {output.evalue}")[:10_000]
-    data = output.get("data", {})
-    for kind in ("image/png", "image/jpeg"):
-        if kind in data:
-            return "image", (kind, "".join(data[kind]))
-    return ("text", ANSI.sub("", "".join(data["text/plain"]))[:10_000]) if "text/plain" in data else None
+        return "text", ANSI.sub("", f"{output.ename}: {output.evalue}")
+    image = next((kind for kind in IMAGES if kind in output.data), None)
+    return ("image", (image, output.data[image])) if image else ("text", ANSI.sub("", output.data["text/plain"]))
 
 
 def summary_page(outcomes: list[Outcome], exercises: list[Exercise], lesson: str, missing: list[str]) -> str:

@@ -77,6 +77,10 @@ WRONG = {
             "def choose_source(candidates, labels):\n"
             "    return min(candidates, key=lambda n: features.nearest_neighbours(candidates[n], labels).score(candidates[n], labels))"
         ),
+        "training accuracy of the probe itself": (
+            "def choose_source(candidates, labels):\n"
+            "    return max(candidates, key=lambda n: features.linear_probe(candidates[n], labels).score(candidates[n], labels))"
+        ),
         "the box with the worst probe": (
             "def choose_source(candidates, labels):\n    from sklearn.model_selection import cross_val_score\n"
             "    probe = {n: features.linear_probe(v, labels) for n, v in candidates.items()}\n"

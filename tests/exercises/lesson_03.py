@@ -66,6 +66,10 @@ WRONG = {
         ),
     },
     "choose_features": {
+        "training accuracy of the probe itself": (
+            "def choose_features(candidates, labels):\n"
+            "    return max(candidates, key=lambda n: features.linear_probe(candidates[n], labels).score(candidates[n], labels))"
+        ),
         "always the last layer": "def choose_features(candidates, labels):\n    return 'head'",
         "always pixels": "def choose_features(candidates, labels):\n    return 'pixels'",
         "the fewest numbers": (

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 from nbgrader.api import Gradebook
-from test_records import HOSTILE, executed, hostile_cells, outcome, page_of
+from test_gradebook import HOSTILE, executed, hostile_cells, outcome, page_of
 from toy_course import LESSON, REPOSITORY, SOLVED
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from test_browser import CHROMIUM, page  # noqa: E402, F401 (page is a fixture)
 
 from helpers.grading.course import Course  # noqa: E402
-from helpers.grading.records import Records  # noqa: E402
+from helpers.grading.gradebook import Records  # noqa: E402
 
 pytestmark = [
     pytest.mark.browser,
