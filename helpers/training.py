@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ from helpers import config
 from helpers.data.augment import Augment
 from helpers.data.images import check_labels
 
+Loss = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
 SCHEDULES = ("one-cycle", "cosine", "constant")
 
 
@@ -43,6 +44,10 @@ class EarlyStopping:
     best: float = field(default=-1.0, init=False)
     waited: int = field(default=0, init=False)
     weights: dict[str, torch.Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.patience < 1:
+            raise ValueError(f"patience is {self.patience}: with less than 1 the first validation would end the training")
 
     def should_stop(self, accuracy: float, model: nn.Module) -> bool:
         """Record one validation; True when it is time to stop."""
@@ -88,6 +93,11 @@ def make_schedule(optimizer: torch.optim.Optimizer, name: str, steps: int) -> to
     raise ValueError(f"no schedule called {name!r}: choose one of {', '.join(SCHEDULES)}")
 
 
+def cross_entropy(model: nn.Module, batch: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The usual loss of a classifier: the mean negative log-likelihood of the labels."""
+    return F.cross_entropy(model(batch), labels)
+
+
 def fit(
     model: nn.Module,
     inputs: torch.Tensor,
@@ -103,14 +113,17 @@ def fit(
     validation: tuple[torch.Tensor, np.ndarray] | None = None,
     validate_every: int = 25,
     early_stopping: EarlyStopping | None = None,
+    loss: Loss | None = None,
     seed: int = 0,
 ) -> History:
-    """Train `model` in place with AdamW and cross-entropy, on the device where its weights are; leaves it in evaluation mode.
+    """Train `model` in place with AdamW, on the device where its weights are; leaves it in evaluation mode.
 
     inputs: (n, …) float. labels: (n,) whole numbers. learning_rate: the peak, for all parameters that are not frozen. groups: instead,
     the optimiser's parameter groups with a rate each (see `helpers.finetuning.parameter_groups`). augment: applied to each batch.
     validation: inputs and labels whose accuracy is recorded every `validate_every` steps; `early_stopping` needs it.
-    Raises ValueError when nothing is trainable, labels and inputs differ in length, inputs hold NaN, or the loss becomes NaN.
+    loss: a function (model, batch, labels) -> scalar instead of the cross-entropy: label smoothing, mixup or a penalty go here.
+    Raises ValueError when nothing is trainable, the groups hold a frozen parameter, labels and inputs differ in length, inputs hold NaN,
+    the validation data are empty, or the loss becomes NaN.
     """
     device = next(model.parameters()).device
     targets = torch.as_tensor(check_labels(np.asarray(labels), len(inputs)))
@@ -118,23 +131,28 @@ def fit(
         raise ValueError("inputs hold NaN or infinite values: check how they were read and scaled")
     if early_stopping and validation is None:
         raise ValueError("early stopping looks at validation data: pass validation=(inputs, labels) that are not the test set")
+    if validation is not None and not len(validation[0]):
+        raise ValueError("the validation data are empty: pass at least a few images with their labels")
     trainable = [p for p in model.parameters() if p.requires_grad]
+    if groups and any(not p.requires_grad for group in groups for p in group["params"]):
+        raise ValueError("the groups hold a frozen parameter: build them again after freezing or unfreezing")
     if not trainable:
         raise ValueError("every parameter is frozen, there is nothing to train: unfreeze the head at least")
     optimizer = torch.optim.AdamW(list(groups) if groups else trainable, lr=learning_rate, weight_decay=weight_decay, fused=True)
     scheduler = make_schedule(optimizer, schedule, steps)
     generator = torch.Generator().manual_seed(seed)
+    loss = loss or cross_entropy
     history, began = History(), time.perf_counter()
     train_mode(model)
     for step, index in enumerate(config.progress(batches(len(inputs), batch_size, steps, seed), "fit"), start=1):
         batch = augment(inputs[index], generator) if augment else inputs[index]
-        loss = F.cross_entropy(model(batch.to(device)), targets[index].to(device))
-        if not torch.isfinite(loss):
-            raise ValueError(f"the loss is {loss.item()} at step {step}: lower the learning rate, or look for extreme inputs")
+        value = loss(model, batch.to(device), targets[index].to(device))
+        if not torch.isfinite(value):
+            raise ValueError(f"the loss is {value.item()} at step {step}: lower the learning rate, or look for extreme inputs")
         optimizer.zero_grad()
-        loss.backward()
+        value.backward()
         optimizer.step()
-        history.loss.append(loss.item())
+        history.loss.append(value.item())
         history.learning_rate.append(optimizer.param_groups[0]["lr"])
         scheduler.step()
         history.stopped_at = step

@@ -100,23 +100,38 @@ class Grader:
         self.parent: warm.WarmParent | None = None
         self.prefix: list[str] = []  # of the command that starts a cold process
         self.lock = threading.Lock()
+        self.own = threading.local()  # .branch: the process that forks for this thread
+        self.branches: list[warm.Forks] = []
         self.missing = self._protections()
         if about.require_sandbox and self.missing:
             raise CourseError(f"the sandbox is not complete on this machine (missing: {', '.join(self.missing)}): grade on Linux as root, "
                               "or install bubblewrap, or leave --require-sandbox out")
 
     def close(self) -> None:
-        """End the warm parent, if there is one."""
+        """End the warm parent and its branches, if there are any."""
+        for branch in self.branches:
+            branch.close()
+        self.branches = []
         if self.parent is not None:
             self.parent.close()
             self.parent = None
 
     def revive(self) -> None:
         """Start another warm parent if this one is gone (several threads may notice at once)."""
+        self.own.branch = None
         with self.lock:
             if self.parent is not None and self.parent.process.poll() is not None:
                 self.parent.close()
                 self.parent = warm.WarmParent(list(self.about.modules))
+
+    def forks(self) -> warm.Forks | None:
+        """The process that forks for this thread, None where processes start cold. Raises EOFError when the warm parent is gone."""
+        if self.parent is None:
+            return None
+        if getattr(self.own, "branch", None) is None:
+            self.own.branch = self.parent.branch()
+            self.branches.append(self.own.branch)
+        return self.own.branch
 
     def grade(self, submission: Submission) -> Outcome:
         """Grade one submission; returns an outcome whatever the notebook does. Raises EOFError when the warm parent is gone."""
@@ -173,6 +188,11 @@ class Grader:
         return [name for name in sandbox.PROTECTIONS if sys.platform == "win32" or name != "limit on CPU time"]
 
 
+def is_root() -> bool:
+    """Whether the grader may give learners' processes users of their own; else they get a user namespace."""
+    return hasattr(os, "getuid") and os.getuid() == 0
+
+
 def replace_seconds(outcome: Outcome, began: float, missing: list[str]) -> Outcome:
     """The outcome with the time that it took, and with what protected it."""
     return replace(outcome, seconds=round(time.monotonic() - began, 3), missing_protections=list(missing))
@@ -188,9 +208,8 @@ class Box:
         self.folder = tempfile.mkdtemp(prefix="course-grading-")
         self.group = sandbox.Group(f"course-grading-{os.getpid()}-{next(_numbers)}", self.limits)
         self.sock, theirs = socket.socketpair()
-        self.channel, self.process, self.child = Channel(self.sock), 0, None
-        root = hasattr(os, "getuid") and os.getuid() == 0
-        self.user = sandbox.USERS[next(_numbers) * 7 % len(sandbox.USERS)] if root and self.grader.parent is not None else None
+        self.channel, self.process, self.child, self.forks = Channel(self.sock), 0, None, self.grader.forks()
+        self.user = sandbox.USERS[next(_numbers) * 7 % len(sandbox.USERS)] if is_root() and self.forks is not None else None
         with theirs:
             self._start(theirs)
         try:
@@ -205,13 +224,13 @@ class Box:
 
     def _start(self, theirs: socket.socket) -> None:
         settings = {"limits": sandbox.as_settings(self.limits), "seed": self.seed}
-        if self.grader.parent is None:
+        if self.forks is None:
             self.child = cold.start("student", settings, [theirs], self.grader.prefix, self.folder)
             self.group.add(self.child.pid)
             return
         request = settings | {"groups": [str(folder / "cgroup.procs") for folder in self.group.folders], "root": self.folder,
                               "user": self.user, "folders": sandbox.environment_folders()}
-        self.process = self.grader.parent.fork("student", request, [theirs])
+        self.process = self.forks.fork("student", request, [theirs])
 
     def missing(self) -> list[str]:
         """Which protections this box does not have."""
@@ -220,9 +239,9 @@ class Box:
 
     def __exit__(self, *_: object) -> None:
         self.sock.close()
-        if self.process and self.grader.parent is not None:
+        if self.process:
             with contextlib.suppress(OSError, EOFError):
-                self.grader.parent.kill(self.process)
+                self.forks.kill(self.process)
         if self.child is not None:
             with contextlib.suppress(OSError):
                 self.child.kill() if sys.platform == "win32" else os.killpg(self.child.pid, signal.SIGKILL)
@@ -270,8 +289,8 @@ class Run:
         ours, theirs = socket.socketpair()
         report, process, child = Channel(ours), 0, None
         with ours, theirs, tempfile.TemporaryDirectory(prefix="course-checker-") as folder:
-            if self.grader.parent is not None:
-                process = self.grader.parent.fork("checker", {}, [theirs, box.sock])
+            if box.forks is not None:
+                process = box.forks.fork("checker", {}, [theirs, box.sock])
             else:
                 child = cold.start("checker", {}, [theirs, box.sock], [], folder)
             theirs.close()
@@ -281,7 +300,7 @@ class Run:
             finally:
                 if process:
                     with contextlib.suppress(OSError, EOFError):
-                        self.grader.parent.kill(process)
+                        box.forks.kill(process)
                 if child is not None:
                     child.kill()
                     child.wait()

@@ -281,7 +281,7 @@ class Group:
     def remove(self) -> None:
         """Kill what is left and remove the group, which goes when its last process has."""
         for folder in self.folders:
-            for _ in range(100):
+            for attempt in range(100):
                 with contextlib.suppress(OSError):
                     for process in (folder / "cgroup.procs").read_text().split():
                         os.kill(int(process), signal.SIGKILL)
@@ -291,7 +291,7 @@ class Group:
                 except FileNotFoundError:
                     break
                 except OSError:
-                    time.sleep(0.02)
+                    time.sleep(0.002 * (attempt + 1))
 
 
 def as_settings(limits: Limits) -> dict[str, float]:

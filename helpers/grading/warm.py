@@ -46,23 +46,23 @@ def environment() -> dict[str, str]:
     }  # fmt: skip
 
 
-class WarmParent:
-    """The grader's handle of the parent process."""
+class Forks:
+    """The grader's handle of a process that forks."""
 
-    def __init__(self, modules: list[str]) -> None:
-        """Start it; `modules` are imported in the background until the first `fork`. Raises OSError where there is no such socket."""
-        self.lock = threading.Lock()  # several threads of a grader share one parent
-        self.sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "helpers.grading.warm", str(theirs.fileno()), *modules], pass_fds=[theirs.fileno()],
-                env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                start_new_session=True, cwd="/",
-            )  # fmt: skip
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.sock, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
     def fork(self, role: str, request: dict[str, Any], sockets: list[socket.socket]) -> int:
         """Fork a "student" or a "checker" that gets the sockets; returns its process number. Raises EOFError when the parent is gone."""
         return self._ask({"role": role} | request, [sock.fileno() for sock in sockets])["process"]
+
+    def branch(self) -> Forks:
+        """A fork that forks in its turn, sharing the memory: several threads that use one parent wait for each other."""
+        branch = Forks()
+        with branch.theirs:
+            self.fork("parent", {}, [branch.theirs])
+        return branch
 
     def kill(self, process: int) -> int:
         """Kill a child, if it still runs, and return its exit code (negative: the signal)."""
@@ -81,8 +81,26 @@ class WarmParent:
         return json.loads(data)
 
     def close(self) -> None:
-        """End the parent and all its children."""
+        """Hang up: the process and all its children end."""
         self.sock.close()
+
+
+class WarmParent(Forks):
+    """The first of them, which imports."""
+
+    def __init__(self, modules: list[str]) -> None:
+        """Start it; `modules` are imported in the background until the first `fork`. Raises OSError where there is no such socket."""
+        super().__init__()
+        with self.theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "helpers.grading.warm", str(self.theirs.fileno()), *modules], pass_fds=[self.theirs.fileno()],
+                env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                start_new_session=True, cwd="/",
+            )  # fmt: skip
+
+    def close(self) -> None:
+        """End the parent and all its children."""
+        super().close()
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
@@ -93,13 +111,17 @@ class WarmParent:
 def main(descriptor: int, modules: list[str]) -> None:
     """Import, then fork on request until the grader hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grader, which then hangs up
-    sock = socket.socket(fileno=descriptor)
     usual = USUAL if any(name.split(".")[0] in ("helpers", "torch", "sklearn") for name in modules) else ()
     for name in (*ALWAYS, *usual, *modules):
         with contextlib.suppress(ImportError):  # the cell that imports it will say so
             importlib.import_module(name)
     gc.collect()
     gc.freeze()  # or the first collection in a child would copy all of it
+    serve(socket.socket(fileno=descriptor))
+
+
+def serve(sock: socket.socket) -> None:
+    """Fork on request until the grader hangs up; then end all children."""
     children: set[int] = set()
     while True:
         data, descriptors, _, _ = socket.recv_fds(sock, 65536, 4)
@@ -136,12 +158,15 @@ def become(request: dict[str, Any], descriptors: list[int]) -> None:
     code = 1
     try:
         os.setsid()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_IGN if request["role"] == "parent" else signal.SIG_DFL)
         sandbox.keep_only(set(descriptors))
-        gc.unfreeze()
-        if request["role"] == "checker":
+        if request["role"] == "parent":
+            serve(socket.socket(fileno=descriptors[0]))
+        elif request["role"] == "checker":
+            gc.unfreeze()
             checker.main(*(socket.socket(fileno=number) for number in descriptors))
         else:
+            gc.unfreeze()
             sock = socket.socket(fileno=descriptors[0])
             if problem := box(request, sandbox):
                 student.Channel(sock).send({"problem": problem})

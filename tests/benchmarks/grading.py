@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import nbformat
@@ -28,6 +28,7 @@ from toy_course import LESSON, SOLVED, answer, find, source_path, write_course  
 
 from helpers.grading import classroom, grader, submissions  # noqa: E402
 from helpers.grading.course import Course  # noqa: E402
+from helpers.grading.gradebook import Records  # noqa: E402
 from helpers.grading.release import release  # noqa: E402
 from helpers.grading.sandbox import Limits  # noqa: E402
 
@@ -108,20 +109,22 @@ def memory_of_a_warm_process(root: Path) -> float:
         grading.close()
 
 
-def warm_rate(root: Path, workers: int) -> float:
-    """Submissions a minute, start-up not counted: gradebook, notebooks and feedback are."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from helpers.grading.gradebook import Records
-
+def warm_rate(root: Path, workers: int, number: int) -> float:
+    """Of `number` submissions, how many a minute; start-up is not counted, gradebook, notebooks and feedback are."""
     course = Course(root)
-    found = submissions.find(root / "classroom" / "submitted", LESSON)
-    grading = grader.Grader(replace(grader.materials(course, LESSON, "seed", Limits())))
+    found = submissions.find(root / "classroom" / "submitted", LESSON)[:number]
+    grading = grader.Grader(grader.materials(course, LESSON, "seed", Limits()))
     try:
         grading.grade(found[0])
         began = time.perf_counter()
         with ThreadPoolExecutor(workers) as pool, Records(course, LESSON) as records:
-            records.write(list(pool.map(grading.grade, found)))
+            batch = []
+            for future in as_completed([pool.submit(grading.grade, submission) for submission in found]):
+                batch.append(future.result())
+                if len(batch) == 5:
+                    records.write(batch)
+                    batch = []
+            records.write(batch)
         return 60 * len(found) / (time.perf_counter() - began)
     finally:
         grading.close()
@@ -152,12 +155,17 @@ def main() -> int:
             row(f"this grader, {workers} workers, end to end", seconds)
             if workers == 4:
                 end_to_end = seconds
-        warm = {workers: warm_rate(mine, workers) for workers in (1, 2, 4)}
-        for workers, rate in warm.items():
-            print(f"this grader, {workers} workers, once warm: {rate:.0f} a minute ({rate / warm[1]:.2f}x one worker)")
+        warm_20 = warm_rate(mine, 4, count)
+        print(f"this grader, 4 workers, once warm: {warm_20:.0f} a minute")
         print(f"memory of one more warm process: {memory_of_a_warm_process(mine):.0f} MB")
         many = make_course(place / "many", arguments.many)
-        print(f"{arguments.many} submissions, 4 workers, once warm: {warm_rate(many, 4):.0f} a minute")
+        warm = {workers: warm_rate(many, workers, arguments.many // 2) for workers in (1, 2, 4)}
+        for workers, rate in warm.items():
+            times = f"{rate / warm[1]:.2f}x one worker"
+            print(f"{arguments.many // 2} submissions, {workers} workers, once warm: {rate:.0f} a minute ({times})")
+        warm_many = warm_rate(many, 4, arguments.many)
+        times = f"{warm_many / warm_20:.2f}x the rate of {count}"
+        print(f"{arguments.many} submissions, 4 workers, once warm: {warm_many:.0f} a minute ({times})")
         row(f"{arguments.many} submissions, 4 workers, end to end", ours(many, 4), arguments.many)
         if arguments.quick:
             return 0
@@ -166,7 +174,7 @@ def main() -> int:
         serial = stock(theirs, [names])
         row("stock nbgrader, serial", serial)
         print(f"end to end {serial / end_to_end:.1f}x stock serial, {four / end_to_end:.1f}x four processes; "
-              f"once warm {warm[4] * serial / 60 / count:.1f}x stock serial")
+              f"once warm {warm_20 * serial / 60 / count:.1f}x stock serial")
         equal = scores(mine) == scores(theirs)
         print("equal scores:", equal)
         return 0 if equal else 1

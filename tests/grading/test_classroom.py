@@ -1,4 +1,5 @@
 """Grading a class from end to end: the gradebook, the files, the tables; and that nothing is lost when something is killed."""
+import contextlib
 import csv
 import io
 import json
@@ -21,7 +22,7 @@ from toy_course import LESSON, SOLVED, answer, find, source_path
 
 from helpers import config
 from helpers.errors import CourseError
-from helpers.grading import classroom, journal, pages, tables
+from helpers.grading import classroom, grader, journal, pages, tables
 from helpers.grading.course import Course
 from helpers.grading.gradebook import Records
 from helpers.grading.harmless import harmless
@@ -249,42 +250,81 @@ def test_killed_and_out_of_space_again_and_again_it_loses_and_repeats_nothing(co
     assert sorted(graded_lines(course)) == sorted(expected), "something was graded twice"
 
 
-@pytest.fixture
-def cluster():
-    """A scheduler and two workers in processes of their own; returns its address and the workers."""
+@contextlib.contextmanager
+def cluster(*more):
+    """A scheduler and two workers in processes of their own; gives its address and the workers. more: arguments of the workers."""
     pytest.importorskip("distributed")
     environment = os.environ | {"PYTHONPATH": str(config.ROOT), "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "2"}
     run = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
     scheduler = subprocess.Popen([*run, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"], env=environment, stderr=subprocess.PIPE,
                                  text=True)
     address = next(found[0] for line in scheduler.stderr if (found := re.search(r"tcp://127.0.0.1:\d+", line)))
-    workers = [
-        subprocess.Popen([sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny"],
-                         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        for _ in range(2)
-    ]
-    yield address, workers
-    for process in (*workers, scheduler):
-        process.kill()
-        process.wait()
+    run = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard", *more]
+    workers = [subprocess.Popen(run, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
+    try:
+        yield address, workers
+    finally:
+        for process in (*workers, scheduler):
+            process.terminate()
+        for process in (*workers, scheduler):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            process.kill()
 
 
-def test_workers_of_a_dask_scheduler_grade_and_one_that_dies_loses_nothing(course, cluster):
-    address, workers = cluster
+def test_workers_of_a_dask_scheduler_grade_and_one_that_dies_loses_nothing(course):
     for number in range(12):
         hand_in(course, f"s{number:02}", SOLVED | {"choice": f"import time; time.sleep(0.5)\nchoice = 'letters'  # {number}"})
-    journal = course / "classroom" / "grading" / LESSON / "journal.jsonl"
 
-    def kill_one() -> None:
-        while not (journal.exists() and journal.read_bytes().count(b"\n") > 2):
+    def kill(worker) -> None:
+        while len(graded_lines(course)) < 2:
             time.sleep(0.1)
-        workers[0].kill()
+        worker.kill()
 
-    killer = threading.Thread(target=kill_one, daemon=True)
-    killer.start()
-    assert grade(course, scheduler=address) == 0
-    assert workers[0].wait(5) is not None
+    with cluster("--no-nanny") as (address, workers):
+        threading.Thread(target=kill, args=workers[:1], daemon=True).start()
+        assert grade(course, scheduler=address) == 0
+        assert workers[0].wait(5) is not None
     assert in_gradebook(course) == {f"s{number:02}": 7 for number in range(12)}
+
+
+DEADLY = """
+import os
+from helpers.grading.grader import Grader
+usual = Grader.grade
+Grader.grade = lambda self, submission: os._exit(1) if submission.student == "eve" else usual(self, submission)
+"""
+
+
+def test_a_submission_that_ends_three_workers_is_rejected_and_named(course, tmp_path):
+    """Nothing that a learner writes can do it, so workers are started that die of one name; each is started again."""
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    for name in ("ada", "eve", "zoe"):
+        hand_in(course, name, SOLVED)
+    with cluster("--preload", str(tmp_path / "deadly.py")) as (address, _):
+        assert grade(course, scheduler=address) == classroom.NOT_ALL_GRADED
+    outcomes = {(found := json.loads(line))["student"]: found for line in
+                (course / "classroom/grading" / LESSON / "outcomes.jsonl").read_text().splitlines()}
+    assert outcomes["eve"]["status"] == REJECTED and "ended 3 workers" in outcomes["eve"]["reason"]
+    assert outcomes["eve"]["score"] is None and in_gradebook(course) == {"ada": 7, "zoe": 7}
+
+
+def test_so_it_is_on_one_machine(course, monkeypatch):
+    usual, lost = grader.Grader.grade, []
+
+    def deadly(self, submission):
+        if submission.student == "eve":
+            self.parent.process.kill()
+            lost.append(self.parent)
+            raise EOFError("the warm parent process is gone")
+        return usual(self, submission)
+
+    monkeypatch.setattr(grader.Grader, "grade", deadly)
+    for name in ("ada", "eve", "zoe"):
+        hand_in(course, name, SOLVED)
+    assert grade(course) == classroom.NOT_ALL_GRADED
+    assert len(lost) == 3 and in_gradebook(course) == {"ada": 7, "zoe": 7}
+    assert "ended 3 workers" in (course / "classroom/feedback/eve" / LESSON / "exercises_01.html").read_text()
 
 
 def outcome(**more):

@@ -25,6 +25,7 @@ import spying  # noqa: E402
 from case import FULL  # noqa: E402
 from toy_course import SOLVED, answer, find, source_path  # noqa: E402
 
+from helpers.errors import CourseError  # noqa: E402
 from helpers.grading import grader, sandbox  # noqa: E402
 from helpers.grading.course import Course  # noqa: E402
 from helpers.grading.outcome import GRADED, REJECTED, Submission  # noqa: E402
@@ -33,6 +34,25 @@ CANARY = "CANARY-"
 LIMITS = sandbox.Limits(cell_seconds=3, total_seconds=40, cpu_seconds=40, memory_mb=900, disk_mb=60, processes=60)
 CORPUS = {f"{module.__name__}: {case.name}": case for module in (files, processes, forgeries, spying) for case in module.CASES}
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes inherit sockets by number")
+
+
+# What a machine may have besides root and namespaces, with a few cases that show that it protects as it says. The whole corpus runs
+# with what this machine really has.
+MODES = {"a user namespace": ["own user"], "bubblewrap": ["own user"], "no box": list(sandbox.PROTECTIONS[:-1])}
+A_FEW = (
+    "os._exit in an answer", "endless loop in an answer", "a daemon that wants to stay", "a huge file", "patches AssertionError",
+    "a table of the visible answers", "walks through all files", "connects to the host's loopback", "becomes root again",
+)  # fmt: skip
+
+
+def pretend(mode: str, patch: pytest.MonkeyPatch) -> None:
+    """Take away what machines with only `mode` lack."""
+    if mode == "a user namespace":
+        patch.setattr(grader, "is_root", lambda: False)
+    else:
+        patch.setattr(grader.warm, "WarmParent", lambda modules: (_ for _ in ()).throw(OSError("no namespaces")))
+    if mode == "no box":
+        patch.setattr(sandbox, "bubblewrap", lambda limits, folders: [])
 
 
 class World:
@@ -107,7 +127,29 @@ def test_there_are_at_least_sixty_cases():
 
 @pytest.mark.parametrize("name", CORPUS)
 def test_a_case_ends_as_it_must(world, name):
-    case = CORPUS[name]
+    end_as_it_must(world, CORPUS[name])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_other_boxes_say_what_they_lack_and_hold_what_they_promise(mode, pristine, tmp_path, monkeypatch):
+    if mode == "bubblewrap" and shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not installed")
+    pretend(mode, monkeypatch)
+    world = World(shutil.copytree(pristine, tmp_path / "course"))
+    try:
+        assert set(MODES[mode]) <= set(world.grader.missing) <= {*MODES[mode], "memory limit (cgroup)"}
+        cases = [case for case in CORPUS.values() if case.name in A_FEW and not set(case.needs) & set(world.grader.missing)]
+        assert len(cases) >= 4
+        for case in cases:
+            end_as_it_must(world, case)
+        with pytest.raises(CourseError, match="the sandbox is not complete on this machine .missing: own .*--require-sandbox"):
+            grader.Grader(replace(world.grader.about, require_sandbox=True))
+    finally:
+        world.close()
+
+
+def end_as_it_must(world, case):
+    """Grade the case beside an honest neighbour; compare how both end, and look for leaks and leftovers."""
     if lacking := set(case.needs) & set(world.grader.missing):
         pytest.skip(f"not run without {', '.join(lacking)}")
     submission, found = world.submission(case), {}
