@@ -4,6 +4,7 @@ Until the course is set up there is nothing but the standard library, so what is
 This file stays readable for Python 3.6, so that an old Python says what to do instead of failing on the syntax.
 """
 import argparse
+import os
 import sys
 
 SUPPORTED = ((3, 11), (3, 13))  # the oldest and the newest that every package in requirements.txt is made for
@@ -29,6 +30,9 @@ def main(argv=None):
             print("error: " + old_python.advice(argv), file=sys.stderr)
             return 2
         return run(argv)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("\ninterrupted: nothing was lost, and the same command continues or starts again", file=sys.stderr)
         return 130

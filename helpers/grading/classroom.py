@@ -9,10 +9,11 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from helpers import config
 from helpers.errors import CourseError
@@ -164,15 +165,13 @@ def _grade_pending(
     batch: list[Outcome] = []
     last = time.monotonic()
     failing: Counter[str] = Counter()
-    with _pool(about, options, len(pending)) as (submit, missing):
+    with _pool(about, options, len(pending)) as (run, missing):
         say_protections(missing)
-        futures = {submit(submission): submission for submission in pending}
         bar = tqdm(desc=f"grading {about.lesson}", total=len(pending), unit="submission", file=sys.stderr,
                    disable=os.environ.get("COURSE_PROGRESS") == "0")
         try:
-            with bar:
-                for future in as_completed_of(futures):
-                    outcome = result_of(future, futures[future], about.lesson)
+            with bar, contextlib.closing(run(pending)) as outcomes:
+                for outcome in outcomes:
                     journal.add(outcome)
                     batch.append(outcome)
                     failing.update(cell.name for cell in outcome.cells if cell.score < cell.max_score)
@@ -183,8 +182,6 @@ def _grade_pending(
                         store(batch, records, journal)
                         batch, last = [], time.monotonic()
         finally:
-            for future in futures:
-                future.cancel()
             if batch:
                 store(batch, records, journal)
     return missing
@@ -196,37 +193,31 @@ def store(batch: list[Outcome], records: Records, journal: Journal) -> None:
     journal.mark_recorded([outcome.student for outcome in batch])
 
 
-def as_completed_of(futures: dict) -> Iterator:
-    """Futures as they end, of Dask or of a local pool."""
-    if futures and not isinstance(next(iter(futures)), Future):
-        from distributed import as_completed as dask_as_completed
-
-        return dask_as_completed(list(futures))
-    return as_completed(futures)
+def ended_workers(submission: Submission, lesson: str) -> Outcome:
+    """The outcome of a submission under which one worker after the other has ended."""
+    return rejected(submission, lesson, f"grading it ended {TRIES} workers: look at it by hand")
 
 
-def result_of(future: Future, submission: Submission, lesson: str) -> Outcome:
-    """The outcome of a future; a submission that ended its workers is rejected by name, an error of the course is raised."""
-    try:
-        return future.result()
-    except CourseError:
-        raise
-    except Exception as error:
-        return rejected(submission, lesson, f"grading it ended {TRIES} workers ({type(error).__name__}): look at it by hand")
+Run = Callable[[list[Submission]], Generator[Outcome]]  # gives outcomes as they come
 
 
 @contextlib.contextmanager
-def _pool(about: Materials, options: Options, count: int) -> Iterator[tuple[Callable[[Submission], Future], list[str]]]:
-    """A function that takes a submission and returns a future, and the missing protections."""
+def _pool(about: Materials, options: Options, count: int) -> Iterator[tuple[Run, list[str]]]:
+    """A function that grades submissions on several workers, and the missing protections."""
     if options.scheduler:
         with _dask(about, options.scheduler) as pool:
             yield pool
         return
     grader = Grader(about)
-    workers = min(options.workers or config.cores(), count)
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(min(options.workers or config.cores(), count)) as pool:
+
+        def run(pending: list[Submission]) -> Generator[Outcome]:
+            futures = {pool.submit(_grade_and_try_again, grader, submission): submission for submission in pending}
+            for future in as_completed(futures):
+                yield future.result()
+
         try:
-            yield lambda submission: pool.submit(_grade_and_try_again, grader, submission), grader.missing
+            yield run, grader.missing
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
             grader.close()
@@ -234,37 +225,76 @@ def _pool(about: Materials, options: Options, count: int) -> Iterator[tuple[Call
 
 def _grade_and_try_again(grader: Grader, submission: Submission) -> Outcome:
     """Grade; when the process that forks is gone, start another, up to `TRIES` times."""
-    for left in reversed(range(TRIES)):
+    for _ in range(TRIES):
         try:
             return grader.grade(submission)
         except EOFError:
-            if not left:
-                raise
             grader.revive()
-    raise AssertionError("not reached")
+        except CourseError:
+            raise
+        except Exception as error:  # a fault of the grader on one submission must not end the class's grading
+            what = f"{type(error).__name__}: {str(error)[:200]}"
+            return rejected(submission, grader.about.lesson, f"the grader fails on it ({what}): look at it by hand")
+    return ended_workers(submission, grader.about.lesson)
 
 
 @contextlib.contextmanager
-def _dask(about: Materials, address: str) -> Iterator[tuple[Callable[[Submission], Future], list[str]]]:
+def _dask(about: Materials, address: str) -> Iterator[tuple[Run, list[str]]]:
+    """The same on the workers of a Dask scheduler."""
     try:
-        import dask
-        from distributed import Client
+        from distributed import Client, KilledWorker
 
-        dask.config.set({"distributed.scheduler.allowed-failures": TRIES - 1})
         client = Client(address, timeout=20)
     except (OSError, ValueError) as error:
         raise CourseError(f"no Dask scheduler answers at {address} ({error}): start one with `dask scheduler`, and workers with "
                           "`dask worker`") from None
+
+    def run(pending: list[Submission]) -> Generator[Outcome]:
+        # Each task carries the materials (about 100 KB): data that they share would be lost with the workers that hold them.
+        futures, suspects = {client.submit(grade_remotely, about, submission, pure=False): submission for submission in pending}, []
+        for future in _as_they_end(client, futures):
+            if isinstance(future.exception(), KilledWorker):
+                suspects.append(futures[future])
+            else:
+                yield future.result()
+        for submission in suspects:  # once more and alone: it may only have waited behind the one that ends workers
+            future = client.submit(grade_remotely, about, submission, pure=False)
+            for ended in _as_they_end(client, [future]):
+                killed = isinstance(ended.exception(), KilledWorker)
+                yield ended_workers(submission, about.lesson) if killed else ended.result()
+
     try:
         try:
             client.wait_for_workers(1, timeout=WORKER_SECONDS)
         except TimeoutError:
             raise CourseError(f"the scheduler at {address} has no workers: start some with `dask worker {address} --nthreads 1`") from None
-        shared = client.scatter(about, broadcast=True)
+        client.run_on_scheduler(allow_failures, TRIES - 1)
         missing = sorted({item for found in client.run(remote_protections, about, on_error="ignore").values() for item in found})
-        yield lambda submission: client.submit(grade_remotely, shared, submission, pure=False, retries=0), missing
+        yield run, missing
     finally:
         client.close()
+
+
+def _as_they_end(client: Any, futures: Iterable[Any]) -> Iterator[Any]:
+    """Dask's futures as they end. Raises CourseError when all workers are gone and none comes back."""
+    from distributed import wait
+
+    waiting, seen = set(futures), time.monotonic()
+    while waiting:
+        try:
+            done, waiting = wait(waiting, timeout=2, return_when="FIRST_COMPLETED")
+            yield from done
+        except TimeoutError:
+            pass
+        if client.scheduler_info(n_workers=-1)["workers"]:
+            seen = time.monotonic()
+        elif time.monotonic() - seen > WORKER_SECONDS:
+            raise CourseError("all workers are gone: start some and give the same command again; what was graded is kept")
+
+
+def allow_failures(number: int, dask_scheduler: Any = None) -> None:
+    """On the scheduler: how many workers may end under a task before it is given up."""
+    dask_scheduler.allowed_failures = number
 
 
 _graders: dict[str, Grader] = {}
@@ -284,7 +314,7 @@ def _grader_of(about: Materials) -> Grader:
 
 
 def grade_remotely(about: Materials, submission: Submission) -> Outcome:
-    """What a Dask worker runs."""
+    """What a Dask worker runs. It raises nothing but CourseError: not every exception survives the way to the client."""
     return _grade_and_try_again(_grader_of(about), submission)
 
 

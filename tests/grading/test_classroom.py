@@ -290,9 +290,17 @@ def test_workers_of_a_dask_scheduler_grade_and_one_that_dies_loses_nothing(cours
 
 DEADLY = """
 import os
-from helpers.grading.grader import Grader
-usual = Grader.grade
-Grader.grade = lambda self, submission: os._exit(1) if submission.student == "eve" else usual(self, submission)
+from helpers.grading import grader
+
+class Grader(grader.Grader):
+    def grade(self, submission):
+        if submission.student == "eve":
+            os._exit(1)
+        return super().grade(submission)
+
+def dask_setup(worker):
+    from helpers.grading import classroom
+    classroom.Grader = Grader
 """
 
 
