@@ -75,10 +75,10 @@ class Lesson:
                     cell.source, answer_cell = cell.source if answer is None else answer, cell
                 if not hidden:
                     cell.source = _without_hidden(cell.source)
-                began = time.perf_counter()
+                began = time.process_time()
                 run_cell(cell, space)
                 if is_grade(cell):
-                    seconds += time.perf_counter() - began
+                    seconds += time.process_time() - began
                     settle(cell)
                     points, most = determine_grade(cell)
                     score += points
