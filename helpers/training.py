@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ from helpers.data.augment import Augment
 from helpers.data.images import check_labels
 
 Loss = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
-SCHEDULES = ("one-cycle", "cosine", "constant")
+SCHEDULES = ("one-cycle", "cosine", "warm-up-cosine", "constant")
+WARM_UP = 0.1  # share of the steps
 
 
 @dataclass
@@ -79,15 +81,24 @@ def batches(count: int, batch_size: int, steps: int, seed: int) -> list[np.ndarr
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, name: str, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
-    """The factor on every group's learning rate over the steps: "one-cycle" (30 % warm-up, then cosine to 0), "cosine", "constant".
+    """The factor on every group's learning rate over the steps: "one-cycle" (30 % warm-up, then cosine to 0), "cosine",
+    "warm-up-cosine" (rises linearly over the first 10 %, then cosine to 0), "constant".
 
-    One-cycle: Smith & Topin 2018, arXiv:1708.07120. Raises ValueError for another name.
+    One-cycle: Smith & Topin 2018, arXiv:1708.07120. Warm-up: Goyal et al. 2017, arXiv:1706.02677. Cosine: Loshchilov & Hutter 2017,
+    arXiv:1608.03983. Raises ValueError for another name.
     """
     if name == "one-cycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
         return torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps)
     if name == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    if name == "warm-up-cosine":
+        warm = max(1, round(WARM_UP * steps))
+
+        def factor(step: int) -> float:
+            return (step + 1) / warm if step < warm else (1 + math.cos(math.pi * (step - warm + 1) / (steps - warm + 1))) / 2
+
+        return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     if name == "constant":
         return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     raise ValueError(f"no schedule called {name!r}: choose one of {', '.join(SCHEDULES)}")

@@ -97,3 +97,31 @@ def feature_maps(model: nn.Module, batch: torch.Tensor) -> dict[str, torch.Tenso
             maps[f"block {number}"] = x
     maps["head"] = model._swish(model._bn1(model._conv_head(x)))
     return maps
+
+
+def tail(after: str, until: str, classes: int) -> nn.Module:
+    """The pretrained net from `after` to `until` as a model of its own: `features` (maps -> (n, d), the mean over all places) and a
+    new linear `classifier`. What comes before `after` need not be run again: `features.extract_maps` keeps its maps on disk.
+
+    after: one of `LAYERS` but "head". until: a later one. Raises ValueError for other layers, or when classes < 2.
+    """
+    from collections import OrderedDict
+
+    from torch import nn
+
+    for layer in (after, until):
+        if layer not in LAYERS:
+            raise ValueError(f"no layer called {layer!r}: choose one of {', '.join(LAYERS)}")
+    if LAYERS.index(until) <= LAYERS.index(after):
+        raise ValueError(f"nothing lies between {after!r} and {until!r}: `until` must come later than `after`")
+    if classes < 2:
+        raise ValueError(f"classes is {classes}: a classifier needs 2 or more")
+    model = load_efficientnet_lite0()
+    first, last = int(after.split()[1]), len(model._blocks) if until == "head" else int(until.split()[1])
+    parts = OrderedDict((f"block {number}", model._blocks[number - 1]) for number in range(first + 1, last + 1))
+    if until == "head":
+        parts["head"] = nn.Sequential(model._conv_head, model._bn1, model._swish)
+    width = (parts["head"][0] if until == "head" else model._blocks[last - 1]._project_conv).out_channels
+    parts.update(pool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten())
+    classifier = nn.Linear(width, classes).to(config.device())
+    return nn.Sequential(OrderedDict(features=nn.Sequential(parts), classifier=classifier)).eval()

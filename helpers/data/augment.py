@@ -41,3 +41,24 @@ def jitter(
         return lit.clamp(0, 1)
 
     return augment
+
+
+def photometric(contrast: float = 0.25, gamma: float = 0.3, noise: float = 0.06) -> Augment:
+    """A function (images (n, c, h, w) in 0-1, generator) -> images with other light: every pixel changes its value, none its place.
+
+    contrast: standard deviation of the logarithm of a factor on all pixels of an image. gamma: of the logarithm of an exponent, which
+    darkens or lightens the middle greys. noise: of what is added to each pixel. Raises ValueError when one of them is negative.
+    """
+    if min(contrast, gamma, noise) < 0:
+        raise ValueError(f"contrast, gamma and noise are {contrast}, {gamma}, {noise}: standard deviations are 0 or more")
+
+    def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        def positive(deviation: float) -> torch.Tensor:
+            return (torch.randn(len(images), 1, 1, 1, generator=generator) * deviation).exp().to(images)
+
+        lit = (images * positive(contrast)).clamp(0, 1) ** positive(gamma)
+        if noise:
+            lit = lit + noise * torch.randn(images.shape, generator=generator).to(images)
+        return lit.clamp(0, 1)
+
+    return augment
