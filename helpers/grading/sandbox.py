@@ -57,6 +57,7 @@ class Limits:
 def environment_folders() -> list[str]:
     """What a learner's code needs to read: Python, the installed packages, and the course's helpers; not solutions, tests or lessons."""
     paths = {sys.prefix, sys.base_prefix, sys.exec_prefix, *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))}
+    paths |= {path for path in sys.path if os.path.basename(path) in ("site-packages", "dist-packages")}  # an environment on top of another
     paths = {os.path.realpath(path) for path in paths} | paths | {str(config.ROOT / "helpers")}
     return sorted(path for path in paths if os.path.isdir(path) and not path.startswith(("/usr/", "/lib")) and path not in ("/", "/usr"))
 

@@ -70,7 +70,9 @@ WRONG = {
         "returns nothing": UNFREEZE + CHECK + "    model.requires_grad_(True)",
     },
     "moved_by_a_step": {
-        "the snapshot shares memory": MOVED + "    before = dict(model.state_dict())\n" + STEP + COMPARE.format("not torch.equal(t, before[n])"),
+        "the snapshot shares memory": (
+            MOVED + "    before = dict(model.state_dict())\n" + STEP + COMPARE.format("not torch.equal(t, before[n])")
+        ),
         "close instead of equal": MOVED + CLONES + STEP + COMPARE.format("not torch.allclose(t.float(), before[n].float(), atol=1e-3)"),
         "parameters only": (
             MOVED + CLONES + STEP + "    return [n for n, p in model.named_parameters() if not torch.equal(p, before[n])]"
