@@ -61,7 +61,7 @@ def test_packages_are_compared_with_the_requirements(root, monkeypatch):
 
 
 def test_every_weights_file_and_data_set_is_checked():
-    assert [name for name, _ in doctor.data()] == ["data digits", "data glyphs", "data photos"]
+    assert [name for name, _ in doctor.data()] == ["data digits", "data glyphs", "data photos", "data faces"]
     names = [name for name, _ in doctor.models()]
     assert names[0] == "weights efficientnet_lite0" and "weights letters" in names
 
