@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import secrets
@@ -29,7 +30,8 @@ from helpers.grading.sandbox import Limits
 ALL_POINTS, POINTS_LOST, NOT_ALL_GRADED = 0, 1, 3  # exit codes; 2: cannot be done (an error sentence)
 BATCH, BATCH_SECONDS = 20, 5.0
 WORKER_SECONDS = 60  # until the first worker of a scheduler has come up
-TRIES = 3  # a submission that ends this many workers is rejected
+TRIES = 3  # a submission on which the grader fails, or ends a worker, this many times is rejected
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def grade_one(course: Course, name: str, path: Path, options: Options) -> int:
     grader = Grader(materials(course, name, secret, options.limits, options.require_sandbox))
     try:
         say_protections(grader.missing)
-        outcome = grader.grade(submission)
+        outcome = grade_and_try_again(grader, submission)
     finally:
         grader.close()
     exercises = course.exercises(name)
@@ -212,7 +214,7 @@ def _pool(about: Materials, options: Options, count: int) -> Iterator[tuple[Run,
     with ThreadPoolExecutor(min(options.workers or config.cores(), count)) as pool:
 
         def run(pending: list[Submission]) -> Generator[Outcome]:
-            futures = {pool.submit(_grade_and_try_again, grader, submission): submission for submission in pending}
+            futures = {pool.submit(grade_and_try_again, grader, submission): submission for submission in pending}
             for future in as_completed(futures):
                 yield future.result()
 
@@ -223,19 +225,24 @@ def _pool(about: Materials, options: Options, count: int) -> Iterator[tuple[Run,
             grader.close()
 
 
-def _grade_and_try_again(grader: Grader, submission: Submission) -> Outcome:
-    """Grade; when the process that forks is gone, start another, up to `TRIES` times."""
+def grade_and_try_again(grader: Grader, submission: Submission) -> Outcome:
+    """Grade; when that fails for a reason that is not the learner's, try again, up to `TRIES` times.
+
+    Raises CourseError when the disk is full: no other submission would fare better, and nothing wrong may be recorded.
+    """
+    what = ""
     for _ in range(TRIES):
         try:
             return grader.grade(submission)
-        except EOFError:
-            grader.revive()
         except CourseError:
             raise
         except Exception as error:  # a fault of the grader on one submission must not end the class's grading
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise CourseError(f"grading needs room for temporary files ({error.strerror}): make room and give the same command "
+                                  "again; what was graded until now is kept") from None
             what = f"{type(error).__name__}: {str(error)[:200]}"
-            return rejected(submission, grader.about.lesson, f"the grader fails on it ({what}): look at it by hand")
-    return ended_workers(submission, grader.about.lesson)
+            grader.revive()
+    return rejected(submission, grader.about.lesson, f"the grader failed on it {TRIES} times ({what}): look at it by hand")
 
 
 @contextlib.contextmanager
@@ -315,7 +322,7 @@ def _grader_of(about: Materials) -> Grader:
 
 def grade_remotely(about: Materials, submission: Submission) -> Outcome:
     """What a Dask worker runs. It raises nothing but CourseError: not every exception survives the way to the client."""
-    return _grade_and_try_again(_grader_of(about), submission)
+    return grade_and_try_again(_grader_of(about), submission)
 
 
 def remote_protections(about: Materials) -> list[str]:

@@ -134,7 +134,10 @@ class Grader:
         return self.own.branch
 
     def grade(self, submission: Submission) -> Outcome:
-        """Grade one submission; returns an outcome whatever the notebook does. Raises EOFError when the warm parent is gone."""
+        """Grade one submission; returns an outcome whatever the notebook does.
+
+        Raises EOFError when the warm parent is gone, OSError when no box could be built or the disk is full: try again (`revive` first).
+        """
         began = time.monotonic()
         try:
             nb, notes = self.read(submission)
@@ -175,14 +178,14 @@ class Grader:
     def _protections(self) -> list[str]:
         """What cannot be had here. Tries, in this order: a warm process in a box, a cold one in bubblewrap, a cold one without a box."""
         if sys.platform == "linux":
-            with contextlib.suppress(OSError, EOFError, CourseError):
+            with contextlib.suppress(OSError, EOFError):
                 self.parent = warm.WarmParent(list(self.about.modules))
                 with Box(self, seed=0, limits=self.about.limits) as box:
                     return box.missing()
             self.close()
             self.prefix = sandbox.bubblewrap(self.about.limits, sandbox.environment_folders())
             if self.prefix:
-                with contextlib.suppress(OSError, CourseError), Box(self, seed=0, limits=self.about.limits) as box:
+                with contextlib.suppress(OSError), Box(self, seed=0, limits=self.about.limits) as box:
                     return box.missing()
                 self.prefix = []
         return [name for name in sandbox.PROTECTIONS if sys.platform == "win32" or name != "limit on CPU time"]
@@ -199,7 +202,10 @@ def replace_seconds(outcome: Outcome, began: float, missing: list[str]) -> Outco
 
 
 class Box:
-    """A learner's process, warm and boxed where that is possible; ends with the `with` block whatever it has started."""
+    """A learner's process, warm and boxed where that is possible; ends with the `with` block whatever it has started.
+
+    Entering raises EOFError when the warm parent is gone and OSError when the box cannot be built: neither is the learner's fault.
+    """
 
     def __init__(self, grader: Grader, seed: int, limits: sandbox.Limits) -> None:
         self.grader, self.seed, self.limits = grader, seed, limits
@@ -216,10 +222,10 @@ class Box:
             ready, _ = self.channel.receive(START_SECONDS)
         except (EOFError, TimeoutError, WireError) as error:
             self.__exit__()
-            raise CourseError(f"a process for the learner's code could not be started ({type(error).__name__})") from None
+            raise OSError(f"a process for the learner's code could not be started ({type(error).__name__})") from None
         if "problem" in ready:
             self.__exit__()
-            raise CourseError(f"the sandbox cannot be built: {ready['problem']}")
+            raise OSError(f"the sandbox cannot be built: {ready['problem']}")
         return self
 
     def _start(self, theirs: socket.socket) -> None:

@@ -201,8 +201,9 @@ def enter(limits: Limits, root: str, user: int | None, folders: list[str]) -> No
     _call("prctl", DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
     _mount(None, "/", None, RECURSIVE | PRIVATE)
     build_root(root, folders, limits.disk_mb)
+    inherited = open_descriptors()  # now: while the learner's process lets go of the old root, /proc is not there for a moment
     if learner := os.fork():  # the first process reaps orphans; when it ends, all others in the box are killed
-        _reap(learner)
+        _reap(learner, inherited)
     pivot(root)
     raise_loopback()
     set_limits(limits)
@@ -220,9 +221,9 @@ def _watch(inside: int) -> None:
     os._exit(min(255, abs(os.waitstatus_to_exitcode(status))))
 
 
-def _reap(learner: int) -> None:
+def _reap(learner: int, inherited: list[int]) -> None:
     """Collect every process that ends in the box until the learner's does."""
-    keep_only(set())
+    close_all(inherited)
     while True:
         number, status = os.wait()
         if number == learner:
@@ -231,11 +232,19 @@ def _reap(learner: int) -> None:
 
 def keep_only(descriptors: set[int]) -> None:
     """Close every file descriptor but 0, 1, 2 and those given: an inherited one would be a door."""
-    for text in os.listdir("/proc/self/fd"):
-        number = int(text)
-        if number > 2 and number not in descriptors:
-            with contextlib.suppress(OSError):
-                os.close(number)
+    close_all([number for number in open_descriptors() if number not in descriptors])
+
+
+def open_descriptors() -> list[int]:
+    """All open file descriptors but 0, 1 and 2."""
+    return [int(text) for text in os.listdir("/proc/self/fd") if int(text) > 2]
+
+
+def close_all(descriptors: list[int]) -> None:
+    """Close these file descriptors, whichever of them are still open."""
+    for number in descriptors:
+        with contextlib.suppress(OSError):
+            os.close(number)
 
 
 class Group:

@@ -1,6 +1,7 @@
 """Grading a class from end to end: the gradebook, the files, the tables; and that nothing is lost when something is killed."""
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
@@ -201,11 +202,16 @@ def run_grader(course, largest_file=-1):
                             start_new_session=True, text=True)
 
 
-def graded_lines(course):
-    """The student of each outcome in the journal, in order; a torn line is none."""
+def outcomes(course):
+    """Each outcome in the journal, in order; a torn line is none."""
     path = course / "classroom" / "grading" / LESSON / "journal.jsonl"
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    return [content["student"] for line in lines if (content := journal.whole(line)) and "student" in content]
+    return [content for line in lines if (content := journal.whole(line)) and "student" in content]
+
+
+def graded_lines(course):
+    """The student of each outcome in the journal, in order."""
+    return [content["student"] for content in outcomes(course)]
 
 
 def wait_for_lines(course, process, number):
@@ -247,7 +253,10 @@ def test_killed_and_out_of_space_again_and_again_it_loses_and_repeats_nothing(co
     last = run_grader(course)
     assert last.wait(300) == 0, last.stdout.read()
     assert in_gradebook(course) == expected
-    assert sorted(graded_lines(course)) == sorted(expected), "something was graded twice"
+    lines = graded_lines(course)
+    twice = {name: [(line["status"], line["reason"]) for line in outcomes(course) if line["student"] == name]
+             for name in set(lines) if lines.count(name) > 1}
+    assert sorted(lines) == sorted(expected), f"something was graded twice: {twice}"
 
 
 @contextlib.contextmanager
@@ -332,7 +341,35 @@ def test_so_it_is_on_one_machine(course, monkeypatch):
         hand_in(course, name, SOLVED)
     assert grade(course) == classroom.NOT_ALL_GRADED
     assert len(lost) == 3 and in_gradebook(course) == {"ada": 7, "zoe": 7}
-    assert "ended 3 workers" in (course / "classroom/feedback/eve" / LESSON / "exercises_01.html").read_text()
+    assert "failed on it 3 times" in (course / "classroom/feedback/eve" / LESSON / "exercises_01.html").read_text()
+
+
+def test_a_fault_of_the_machine_is_not_the_learners(course, monkeypatch):
+    """What fails once is tried again; a full disk ends the grading, and nothing wrong is recorded."""
+    usual, failed = grader.Box.__enter__, []
+
+    def fails_once(self):
+        if not failed:
+            failed.append(self)
+            raise OSError("the sandbox cannot be built: for once")
+        return usual(self)
+
+    hand_in(course, "ada", SOLVED)
+    with monkeypatch.context() as patch:
+        patch.setattr(grader.Box, "__enter__", fails_once)
+        patch.setattr(grader.Grader, "_protections", lambda self: [])  # it would take the first failure for a missing protection
+        assert grade(course) == 0 and failed and in_gradebook(course) == {"ada": 7}
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    hand_in(course, "bob", SOLVED)
+    with monkeypatch.context() as patch:
+        patch.setattr(grader.Run, "perform", full)
+        with pytest.raises(CourseError, match="make room and give the same command again"):
+            grade(course)
+    assert in_gradebook(course) == {"ada": 7} and graded_lines(course) == ["ada"]
+    assert grade(course) == 0 and in_gradebook(course) == {"ada": 7, "bob": 7}
 
 
 def outcome(**more):
