@@ -123,13 +123,13 @@ _EVERYWHERE = {
 }
 TREATMENTS: Mapping[str, Mapping[str, Treatment]] = {
     "scratch": {
-        **_EVERYWHERE,
+        **{name: arm for name, arm in _EVERYWHERE.items() if arm.loss is None},
         "affine": Treatment(augment=MILD),
         "huge affine": Treatment(augment=HUGE),
         "a quarter of the width": Treatment(narrow=True),
     },
     "letters": {
-        **{name: arm for name, arm in _EVERYWHERE.items() if arm.loss is None and not arm.weight_decay},
+        **{name: arm for name, arm in _EVERYWHERE.items() if arm.loss is None and not arm.weight_decay and not arm.dropout},
         "affine": Treatment(augment=MILD),
         "photometric": Treatment(augment=augment.photometric()),
         "freeze two convolutions": Treatment(frozen=7),
@@ -139,7 +139,7 @@ TREATMENTS: Mapping[str, Mapping[str, Treatment]] = {
     "photos": {**_EVERYWHERE, "smaller head: 16 units": Treatment(hidden=16), "smallest head: linear": Treatment(hidden=0)},
 }
 STEPS = {"scratch": 150, "letters": 60, "photos": 100}
-BATCH = {"scratch": 64, "letters": 16, "photos": 16}  # 64: all 50 labelled digits at once
+BATCH = {"scratch": 32, "letters": 16, "photos": 16}
 
 
 @lru_cache(maxsize=4)

@@ -88,7 +88,7 @@ def test_an_arm_is_measured_and_a_wrong_name_is_refused():
     found = regularization.measure("scratch", "a quarter of the width", seed=0)
     assert set(found) == {"accuracy", "nll", "training accuracy", "training nll"} and 0.5 < found["accuracy"] < 0.95
     assert sum(p.numel() for p in regularization.narrow_cnn(10).parameters()) == 2774
-    for held_out in ("early stopping on 1 of 5 labels", "freeze all but the head", "L2-SP 0.1", "dropout 0.3"):
+    for held_out in ("early stopping on 1 of 5 labels", "freeze all but the head", "L2-SP 0.1", "photometric"):
         model, task = regularization.train("letters", held_out, seed=1, rate=1e-3)
         assert training.accuracy(model, task.images[task.train], task.labels[task.train]) > 0.7
     with pytest.raises(ValueError, match="choose one of scratch"):
