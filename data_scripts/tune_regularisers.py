@@ -8,7 +8,6 @@ seeds that the lesson does not use. About three minutes on four cores.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
@@ -40,13 +39,7 @@ def main() -> int:
     parser.add_argument("--to", type=Path, default=regularization.RATES_FILE, metavar="FILE")
     arguments = parser.parse_args()
     config.start(seed=0)
-    rows = [row for start in CANDIDATES for row in sweep(start)]
-    record = {"script": f"data_scripts/{Path(__file__).name}", "seeds": SEEDS, "judged_on": "the unlabelled rest of the pool"}
-    # One row a line: a change of one figure shows as one line.
-    lines = ",\n".join("  " + json.dumps(row) for row in rows)
-    head = json.dumps(record)[:-1]
-    arguments.to.write_text(f'{head}, "sweep": [\n{lines}\n]}}\n', encoding="utf-8")
-    print(f"{len(rows)} settings, {len(SEEDS)} seeds each -> {arguments.to.name}")
+    experiment.store_sweep([row for start in CANDIDATES for row in sweep(start)], arguments.to, Path(__file__).name, SEEDS)
     return 0
 
 

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -77,3 +79,23 @@ def mean_and_sd(table: pd.DataFrame, rows: str, columns: str, value: str = "accu
     cells = table.groupby([rows, columns], sort=False)[value].agg(["mean", "std"])
     text = cells.apply(lambda cell: f"{cell['mean']:.3f} ± {cell['std']:.3f}", axis=1)
     return text.unstack(columns, sort=False)
+
+
+def store_sweep(rows: Sequence[Mapping[str, Any]], path: Path, script: str, seeds: Sequence[int]) -> None:
+    """Store a sweep of learning rates as JSON. rows: the columns of the setting, `rate`, `mean` and `std` of the accuracy over the seeds.
+
+    script: the file name of the script in data_scripts/ that measured it, on labelled images that nothing was trained or is tested on.
+    """
+    head = json.dumps({"script": f"data_scripts/{script}", "seeds": list(seeds), "judged_on": "the unlabelled rest of the pool"})[:-1]
+    lines = ",\n".join("  " + json.dumps(row) for row in rows)  # one row a line: a change of one figure shows as one line
+    path.write_text(f'{head}, "sweep": [\n{lines}\n]}}\n', encoding="utf-8")
+    print(f"{len(rows)} settings, {len(seeds)} seeds each -> {path.name}")
+
+
+def best_rates(path: Path, first: str, second: str) -> dict[Any, dict[Any, float]]:
+    """{first: {second: rate}}: the rate with the best mean in a stored sweep, for every pair of values of these two columns."""
+    best: dict[Any, dict[Any, tuple[float, float]]] = {}
+    for row in json.loads(path.read_text(encoding="utf-8"))["sweep"]:
+        rates = best.setdefault(row[first], {})
+        rates[row[second]] = max(rates.get(row[second], (-1.0, 0.0)), (row["mean"], row["rate"]))
+    return {name: {of: rate for of, (_, rate) in rates.items()} for name, rates in best.items()}

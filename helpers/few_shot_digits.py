@@ -1,7 +1,6 @@
 """The benchmark of lesson 01: few labelled handwritten digits, a net from scratch beside transferred ones, all tuned."""
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from helpers import finetuning, training
+from helpers import experiment, finetuning, training
 from helpers.backbones.small_cnn import SOURCES, SmallCNN, load_small_cnn, provenance
 from helpers.data import augment
 from helpers.data.digits import load_digits
@@ -67,8 +66,4 @@ def train(method: str, task: Task, rate: float, seed: int) -> SmallCNN:
 @lru_cache
 def tuned_rates() -> dict[str, dict[int, float]]:
     """{method: {labels: rate}}: the best rate of each sweep stored by data_scripts/tune_learning_rates.py."""
-    best: dict[str, dict[int, tuple[float, float]]] = {}
-    for row in json.loads(RATES_FILE.read_text(encoding="utf-8"))["sweep"]:
-        rates = best.setdefault(row["method"], {})
-        rates[row["labels"]] = max(rates.get(row["labels"], (-1.0, 0.0)), (row["mean"], row["rate"]))
-    return {method: {labels: rate for labels, (_, rate) in rates.items()} for method, rates in best.items()}
+    return experiment.best_rates(RATES_FILE, "method", "labels")

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from helpers import few_shot_digits, finetuning, training
+from helpers import experiment, few_shot_digits, finetuning, training
 from helpers.backbones.small_cnn import SmallCNN, convolution_block, load_small_cnn
 from helpers.data import augment
 from helpers.training import Loss
@@ -191,7 +190,7 @@ def train(start: str, name: str, seed: int, rate: float | None = None) -> tuple[
     groups = finetuning.parameter_groups(model, rate, 1e-3) if start == "letters" else None
     loss = arm.loss(seed) if arm.loss else None
     if arm.l2_sp:
-        loss = pulled_to(model.features, arm.l2_sp)
+        loss = finetuning.l2_sp(finetuning.snapshot(model), arm.l2_sp)
     training.fit(
         model, inputs, labels, steps=STEPS[start], learning_rate=rate, groups=groups, batch_size=BATCH[start],
         weight_decay=arm.weight_decay, schedule="cosine" if start == "letters" else "one-cycle", augment=arm.augment, loss=loss,
@@ -219,17 +218,6 @@ def _new_model(start: str, arm: Treatment, inputs: torch.Tensor, labels: np.ndar
     return with_dropout(model, arm.dropout) if arm.dropout else model
 
 
-def pulled_to(part: nn.Module, strength: float) -> Loss:
-    """Cross-entropy + strength / 2 · the squared distance of `part`'s weights to where they are now (L2-SP: Li et al. 2018,
-    arXiv:1802.01483)."""
-    pairs = [(p, p.detach().clone()) for p in part.parameters() if p.requires_grad]
-
-    def loss(model: nn.Module, batch: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(model(batch), labels) + strength / 2 * sum(((p - at) ** 2).sum() for p, at in pairs)
-
-    return loss
-
-
 def measure(start: str, name: str, seed: int, rate: float | None = None, on: str = "test") -> dict[str, float]:
     """Train one arm and measure it: "accuracy" and "nll" on the test images, "training accuracy" and "training nll" on the labelled ones.
 
@@ -252,11 +240,7 @@ def score(model: nn.Module, inputs: torch.Tensor, labels: np.ndarray) -> tuple[f
 @lru_cache
 def tuned_rates() -> dict[str, dict[str, float]]:
     """{start: {treatment: rate}}: the best rate of each sweep stored by data_scripts/tune_regularisers.py."""
-    best: dict[str, dict[str, tuple[float, float]]] = {}
-    for row in json.loads(RATES_FILE.read_text(encoding="utf-8"))["sweep"]:
-        rates = best.setdefault(row["start"], {})
-        rates[row["name"]] = max(rates.get(row["name"], (-1.0, 0.0)), (row["mean"], row["rate"]))
-    return {start: {name: rate for name, (_, rate) in rates.items()} for start, rates in best.items()}
+    return experiment.best_rates(RATES_FILE, "start", "name")
 
 
 # ---- early stopping's optimism

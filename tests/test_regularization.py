@@ -65,16 +65,6 @@ def test_dropout_is_added_to_a_copy(toy):
         regularization.with_dropout(model, 1)
 
 
-def test_the_pull_towards_the_start_is_a_quadratic(toy):
-    model, batch, labels = toy
-    loss = regularization.pulled_to(model, 3.0)
-    assert torch.equal(loss(model, batch, labels), F.cross_entropy(model(batch), labels))
-    with torch.no_grad():
-        model.weight += 0.5
-    pull = loss(model, batch, labels) - F.cross_entropy(model(batch), labels)
-    assert pull.item() == pytest.approx(3.0 / 2 * 0.25 * model.weight.numel(), rel=1e-4)
-
-
 def test_every_arm_has_a_tuned_rate_and_every_sweep_is_complete():
     from data_scripts import tune_regularisers
 

@@ -1,5 +1,6 @@
 """Backbones, features, training, fine-tuning and experiments."""
 import copy
+import json
 
 import numpy as np
 import pandas as pd
@@ -289,3 +290,13 @@ def test_plots_draw_what_they_are_given():
     with pytest.raises(ValueError, match="one title"):
         plots.image_grid(np.zeros((2, 8, 8)), ["a"])
     assert experiment.mean_and_sd(table, "method", "labels").loc["a", 5] == "0.500 ± 0.000"
+
+
+def test_a_sweep_is_stored_a_row_a_line_and_gives_the_best_rate_of_every_arm(tmp_path):
+    means = {("a", 0.1): 0.5, ("a", 0.2): 0.7, ("a", 0.3): 0.6, ("b", 0.1): 0.9, ("b", 0.2): 0.9, ("b", 0.3): 0.1}
+    rows = [{"arm": arm, "labels": 5, "rate": rate, "mean": mean, "std": 0.1} for (arm, rate), mean in means.items()]
+    experiment.store_sweep(rows, tmp_path / "sweep.json", "tune.py", range(2))
+    stored = json.loads((tmp_path / "sweep.json").read_text())
+    assert stored["sweep"] == rows and stored["seeds"] == [0, 1] and stored["script"] == "data_scripts/tune.py"
+    assert len((tmp_path / "sweep.json").read_text().splitlines()) == len(rows) + 2
+    assert experiment.best_rates(tmp_path / "sweep.json", "arm", "labels") == {"a": {5: 0.2}, "b": {5: 0.2}}
