@@ -54,12 +54,15 @@ def need_space(folder: Path) -> None:
     while not there.exists():
         there = there.parent
     free = shutil.disk_usage(there).free / 1e9
-    # The big packages are unpacked last but one, so when they are there, only small ones can be missing.
-    present = all(any(folder.glob(f"**/site-packages/{name}-*.dist-info")) for name in ("torch", "tensorflow"))
-    needed = UPDATE_GB if present else INSTALLED_GB
+    needed = UPDATE_GB if has_large_packages(folder) else INSTALLED_GB
     if free < needed:
         raise CourseError(f"the disk of {there} has {free:.1f} GB free, and the set-up needs {needed:g} GB: free some space, or "
                           "move the course to a larger disk, then run this command again")
+
+
+def has_large_packages(folder: Path) -> bool:
+    """Whether the environment in `folder` holds the frameworks: pip unpacks them last but one, so only small packages can be missing."""
+    return all(any(folder.glob(f"**/site-packages/{name}-*.dist-info")) for name in ("torch", "tensorflow"))
 
 
 def install(python: str, prefix: Path, root: Path, held: int | None = None) -> None:
@@ -70,8 +73,11 @@ def install(python: str, prefix: Path, root: Path, held: int | None = None) -> N
     """
     need_space(prefix)
     _need_pip(python, prefix)
-    print(f"setting the course up in {prefix}\nabout {PACKAGES} packages, 1 to 4 GB to fetch, once: 3 to 15 minutes on most "
-          "machines; Ctrl-C stops it, and the next command continues", file=sys.stderr, flush=True)
+    what = (f"setting the course up in {prefix}\nabout {PACKAGES} packages, 1 to 4 GB to fetch, once: 3 to 15 minutes on most "
+            "machines; Ctrl-C stops it, and the next command continues")
+    if has_large_packages(prefix):
+        what = f"bringing the packages in {prefix} up to date, mostly in less than a minute"
+    print(what, file=sys.stderr, flush=True)
     command = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off",
                "-r", "requirements.txt"]
     surroundings = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:replace"}
