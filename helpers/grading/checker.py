@@ -60,7 +60,7 @@ class Checker:
         self.student.send({"do": "cell", "source": cell["source"], "seconds": cell["seconds"]})
         answer, _ = self.answer(cell["seconds"] + GRACE)
         if not isinstance(answer.get("outputs"), list):
-            raise Stopped("answered with something that is not the output of a cell")
+            raise Stopped(f"answered with something that is not the output of a cell ({str(answer.get('error'))[:100]})")
         if cell["kind"] == "locked" and (error := self.execute(cell)[1]):
             return {"outputs": answer["outputs"], "teacher": f"{error['ename']}: {error['evalue']}"}
         count = answer.get("count")

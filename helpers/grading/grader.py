@@ -262,6 +262,7 @@ class Run:
     def __init__(self, grader: Grader, nb: NotebookNode, digest: str) -> None:
         self.grader, self.about, self.nb, self.digest = grader, grader.about, nb, digest
         self.reason, self.stopped_at, self.notes = "", "", []
+        self.kinds: list[str] = []  # of the cells, as the trusted process is told
         self.hidden: dict[str, str] = {}  # test cell -> what may be said about the hidden test that failed
 
     def perform(self) -> None:
@@ -285,6 +286,7 @@ class Run:
                 kind = "test" if is_grade(wanted[name]) else "locked"
             seconds = self.about.limits.cell_seconds * (2 if kind == "locked" else 1)
             cells.append({"source": cell.source, "name": name or f"cell {number + 1}", "kind": kind, "seconds": seconds})
+        self.kinds = [cell["kind"] for cell in cells]
         secret = hashlib.sha256(f"{self.about.secret} {self.digest}".encode()).hexdigest()
         environment = {"COURSE_CACHE": str(config.cache_dir())}
         return {"cells": cells, "names": list(self.about.names), "cell_seconds": self.about.limits.cell_seconds, "secret": secret,
@@ -341,8 +343,11 @@ class Run:
             self._stop(index, event["stopped"])
 
     def _stop(self, index: int, reason: str) -> None:
+        """Give up at this cell. Raises OSError when nothing of the learner's has run yet: then the machine is at fault."""
         cell = self.nb.cells[index]
         name = f"`{grade_id(cell)}`" if grade_id(cell) else f"cell {index + 1}"
+        if "learner" not in self.kinds[: index + 1]:
+            raise OSError(f"before any cell of the learner's, {name} {reason}")
         self.reason, self.stopped_at = reason, name.strip("`")
         message = f"not run: {name} {reason}; what ran before it was graded"
         for later in self.nb.cells[index:]:
