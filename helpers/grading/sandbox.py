@@ -196,12 +196,12 @@ def enter(limits: Limits, root: str, user: int | None, folders: list[str]) -> No
         Path("/proc/self/gid_map").write_text(f"{outside[1]} {outside[1]} 1")
     else:
         _call("unshare", flags)
+    inherited = open_descriptors()  # now: while the box's inside lets go of the old root, /proc is not there for a moment
     if inside := os.fork():  # the first process of the new process namespace
-        _watch(inside)
+        _watch(inside, inherited)
     _call("prctl", DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
     _mount(None, "/", None, RECURSIVE | PRIVATE)
     build_root(root, folders, limits.disk_mb)
-    inherited = open_descriptors()  # now: while the learner's process lets go of the old root, /proc is not there for a moment
     if learner := os.fork():  # the first process reaps orphans; when it ends, all others in the box are killed
         _reap(learner, inherited)
     pivot(root)
@@ -212,11 +212,11 @@ def enter(limits: Limits, root: str, user: int | None, folders: list[str]) -> No
     os.chdir(WORK)
 
 
-def _watch(inside: int) -> None:
+def _watch(inside: int, inherited: list[int]) -> None:
     """Wait for the box to end, and end in the same way."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
-    keep_only(set())
+    close_all(inherited)
     _, status = os.waitpid(inside, 0)
     os._exit(min(255, abs(os.waitstatus_to_exitcode(status))))
 
