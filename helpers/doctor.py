@@ -142,7 +142,7 @@ def models() -> Iterator[Check]:
 
 def data() -> Iterator[Check]:
     """Every data set, compared with what it should be."""
-    for name in ("digits", "glyphs", "photos", "faces"):
+    for name in ("digits", "glyphs", "photos", "faces", "docstrings"):
         yield f"data {name}", lambda name=name: _module(f"data.{name}").verify()
 
 

@@ -1,0 +1,104 @@
+"""Short English texts with a topic, from two sets of libraries: what their functions and classes do, in the authors' words."""
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from helpers.data.cache import cached
+from helpers.errors import CourseError
+
+# Each topic has a library to learn from, and another one, by other authors, to be tested on.
+SOURCE = {"neural nets": "torch/nn", "images": "skimage", "tables": "pandas/core", "the web": "tornado"}
+TARGET = {"neural nets": "keras/src/layers", "images": "PIL", "tables": "dask/dataframe", "the web": "requests"}
+WORDS = (5, 60)  # shorter ones say nothing, longer ones are not one paragraph
+
+
+class TextSet(NamedTuple):
+    """texts: (n,) strings. labels: (n,) int64. class_names: one for each label value. groups: (n,) int64, the file of each text."""
+
+    texts: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    groups: np.ndarray
+
+
+def library(path: str) -> Path:
+    """The folder of an installed package or part of it, such as "torch/nn", without importing it. Raises CourseError when missing."""
+    package, _, inside = path.partition("/")
+    found = importlib.util.find_spec(package)
+    folder = Path(found.origin).parent / inside if found and found.origin else None
+    if folder is None or not folder.is_dir():
+        raise CourseError(f"the package {package} is not installed as expected ({path}): install what requirements.txt pins")
+    return folder
+
+
+def first_paragraph(docstring: str) -> str:
+    """Its first paragraph without markup, on one line."""
+    text = re.split(r"\n\s*\n", docstring.strip())[0]
+    text = re.sub(r":\w+:`~?([^`]*)`", r"\1", text).replace("`", "")
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def paragraphs(file: Path) -> Iterator[str]:
+    """The first paragraphs of the public functions, methods and classes in a Python file, which is read and not run."""
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+            text = first_paragraph(ast.get_docstring(node) or "")
+            if WORDS[0] <= len(text.split()) <= WORDS[1]:
+                yield text
+
+
+@cached
+def _read(libraries: tuple[str, ...], version: str) -> tuple[list[str], list[int], list[int]]:
+    # `version` is not used: it is there so that other packages get a cache entry of their own.
+    texts, labels, groups, seen, count = [], [], [], set(), 0
+    for label, path in enumerate(libraries):
+        folder = library(path)
+        for file in sorted(folder.rglob("*.py")):
+            if any("test" in part for part in file.relative_to(folder).parts):
+                continue
+            count += 1
+            for text in paragraphs(file):
+                if text.lower() not in seen:
+                    seen.add(text.lower())
+                    texts.append(text)
+                    labels.append(label)
+                    groups.append(count)
+    return texts, labels, groups
+
+
+def load_docstrings(domain: str) -> TextSet:
+    """The texts of the "source" or the "target" libraries: four topics, no text twice in a domain. Cached on disk.
+
+    Split by `groups`, since the texts of one file resemble each other. What the packages say differs from version to version, so
+    numbers do too, a little. Raises ValueError for another domain, CourseError when a package is missing.
+    """
+    from importlib.metadata import version
+
+    domains = {"source": SOURCE, "target": TARGET}
+    if domain not in domains:
+        raise ValueError(f"no domain called {domain!r}: choose source or target")
+    libraries = tuple(domains[domain].values())
+    names = {"skimage": "scikit-image", "PIL": "pillow"}
+    packages = [path.split("/")[0] for path in libraries]
+    texts, labels, groups = _read(libraries, " ".join(version(names.get(package, package)) for package in packages))
+    return TextSet(np.array(texts, dtype=object), np.array(labels, np.int64), tuple(SOURCE), np.array(groups, np.int64))
+
+
+def verify() -> str:
+    """One line about the data. Raises CourseError when a package is missing or holds far fewer texts than expected."""
+    sets = [load_docstrings(domain) for domain in ("source", "target")]
+    fewest = min(np.bincount(texts.labels, minlength=len(SOURCE)).min() for texts in sets)
+    if fewest < 50:
+        raise CourseError(f"a library has only {fewest} documented functions: install the packages as requirements.txt pins them")
+    return f"{sum(len(texts.texts) for texts in sets):,} short texts about four topics (docstrings of installed packages)"
