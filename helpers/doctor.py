@@ -130,6 +130,7 @@ def packages() -> str:
 def models() -> Iterator[Check]:
     """Every weights file, compared with its hash."""
     yield "weights efficientnet_lite0", lambda: f"verified: {_module('backbones.efficientnet_lite0').verify().name}"
+    yield "weights minilm", lambda: f"verified: {_module('backbones.minilm').verify().parent.name}"
     try:
         sources = _module("backbones.small_cnn").SOURCES
     except Exception as error:
