@@ -31,8 +31,8 @@ from helpers.adaptation import benchmark, coral, fit, graph
 from helpers.adaptation.adabn import adabn
 from helpers.adaptation.benchmark import SmallCNN, Task, make_task, train
 from helpers.adaptation.self_training import self_train
-from helpers.adaptation.vicreg import train_vicreg
 from helpers.data.cache import cached
+from helpers.selfsupervised import train_vicreg
 
 CHOICE_SEEDS, SEEDS = (100, 101, 102), tuple(range(5))
 CHOICE_STEPS, CHOICE_BATCH, HELD_OUT = 300, 32, 500

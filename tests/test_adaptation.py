@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from helpers.adaptation import adversarial, benchmark, coral, fit, graph, information, self_training, test_time, transport, vicreg
+from helpers.adaptation import adversarial, benchmark, coral, fit, graph, information, self_training, test_time, transport
 from helpers.adaptation.adabn import adabn
 from helpers.backbones.small_cnn import SmallCNN
 from helpers.data import augment
@@ -279,17 +279,6 @@ def test_balancing_gives_the_classes_their_shares():
 
 
 # ---- a second opinion, and the stream
-def test_vicreg_is_0_where_it_should_be_and_learns():
-    one = torch.randn(2000, 4) * 1.5
-    close = vicreg.vicreg_loss(one, one)
-    assert 0 <= close < 0.2 and vicreg.vicreg_loss(one, one.roll(1, 0)) > 50, "two views of an image must be close"
-    assert vicreg.vicreg_loss(torch.zeros(50, 4), torch.zeros(50, 4)) > 20, "a constant is no representation"
-    alike = one[:, :1].repeat(1, 4)
-    assert vicreg.vicreg_loss(alike, alike) > 5, "four equal dimensions are one"
-    net = vicreg.train_vicreg(torch.rand(40, 1, 8, 8), augment.jitter(), steps=2, batch_size=16)
-    assert isinstance(net, SmallCNN) and not net.training
-
-
 def test_tent_trains_scales_and_shifts_alone_and_answers_before_it_learns():
     net, images = benchmark.new_net(3).eval(), torch.rand(40, 1, 8, 8)
     tent = test_time.Tent(net, learning_rate=0.05)
