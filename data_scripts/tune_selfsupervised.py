@@ -24,7 +24,7 @@ from helpers.adaptation.fit import embed
 from helpers.backbones.small_cnn import SmallCNN
 from helpers.data import augment
 
-CANDIDATES = (3e-3, 1e-2, 3e-2)
+CANDIDATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 FINE_TUNING_CANDIDATES = (1e-4, 3e-4, 1e-3)
 METHODS = tuple(selfsupervised.objectives())
 SEEDS = (100, 101, 102)

@@ -25,7 +25,7 @@ from helpers.errors import CourseError
 
 Objective = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
 RATES_FILE = Path(__file__).with_suffix(".json")
-STEPS, BATCH_SIZE = 150, 64  # of lesson 10, for every method
+STEPS, BATCH_SIZE = 100, 64  # of lesson 10, for every method
 WIDTH = 64  # numbers that `SmallCNN.features` gives for an image
 
 
