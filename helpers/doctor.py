@@ -139,6 +139,14 @@ def models() -> Iterator[Check]:
         return
     for source in sources:
         yield f"weights {source}", lambda source=source: f"verified: {_module('backbones.small_cnn').verify(source).name}"
+    yield "weights vicreg", vicreg
+
+
+def vicreg() -> str:
+    """One line about the nets trained without labels. Raises CourseError."""
+    module = _module("selfsupervised")
+    nets = [module.load_vicreg(int(seed)) for seed in module.provenance()["nets"]]
+    return f"verified: {len(nets)} nets"
 
 
 def data() -> Iterator[Check]:

@@ -81,12 +81,15 @@ def mean_and_sd(table: pd.DataFrame, rows: str, columns: str, value: str = "accu
     return text.unstack(columns, sort=False)
 
 
-def store_sweep(rows: Sequence[Mapping[str, Any]], path: Path, script: str, seeds: Sequence[int]) -> None:
+def store_sweep(
+    rows: Sequence[Mapping[str, Any]], path: Path, script: str, seeds: Sequence[int], judged_on: str = "the unlabelled rest of the pool"
+) -> None:
     """Store a sweep of learning rates as JSON. rows: the columns of the setting, `rate`, `mean` and `std` of the accuracy over the seeds.
 
-    script: the file name of the script in data_scripts/ that measured it, on labelled images that nothing was trained or is tested on.
+    script: the file name of the script in data_scripts/ that measured it. judged_on: the labelled images it was measured on, those that
+    nothing was trained or is tested on.
     """
-    head = json.dumps({"script": f"data_scripts/{script}", "seeds": list(seeds), "judged_on": "the unlabelled rest of the pool"})[:-1]
+    head = json.dumps({"script": f"data_scripts/{script}", "seeds": list(seeds), "judged_on": judged_on})[:-1]
     lines = ",\n".join("  " + json.dumps(row) for row in rows)  # one row a line: a change of one figure shows as one line
     path.write_text(f'{head}, "sweep": [\n{lines}\n]}}\n', encoding="utf-8")
     print(f"{len(rows)} settings, {len(seeds)} seeds each -> {path.name}")

@@ -15,6 +15,8 @@ CHARACTERS = {"digits": string.digits, "letters": string.ascii_uppercase + strin
 # Symbol fonts, and cmmi10 with its old-style numerals, do not show the plain character.
 LEFT_OUT = ("LastResort", "NonUni", "Siz", "cmex", "cmsy", "cmmi", "Display")
 FACES = 21
+# Which of `faces()`, in its alphabetical order: DejaVu Sans, DejaVu Sans Mono, DejaVu Serif, STIX General (a Times), Computer Modern.
+FAMILIES = {"sans": (0, 1, 2, 3), "mono": (4, 5, 6, 7), "serif": (8, 9, 10, 11), "times": (12, 13, 14, 15), "modern": (16, 17, 18, 19, 20)}
 CANVAS = 96  # pixels: room for a 48-point character after rotation and thickening
 
 
@@ -74,17 +76,17 @@ def to_8x8(glyph: np.ndarray, gain: float) -> np.ndarray:
     return np.round(np.clip(small * gain, 0, 1) * 16) / 16
 
 
-def render(characters: str, per_class: int, seed: int) -> ImageSet:
+def render(characters: str, per_class: int, seed: int, only: tuple[int, ...] = tuple(range(FACES))) -> ImageSet:
     """`per_class` distorted renderings of each character: images (n, 8, 8) float32 in 0-1; groups: the font face of each.
 
-    About a millisecond an image. Raises ValueError when there is nothing to draw.
+    only: the faces to draw from, indices into `faces()`. About a millisecond an image. Raises ValueError when there is nothing to draw.
     """
-    if not characters or per_class < 1:
-        raise ValueError(f"nothing to draw: {len(characters)} characters, {per_class} of each")
+    if not characters or per_class < 1 or not only:
+        raise ValueError(f"nothing to draw: {len(characters)} characters, {per_class} of each, {len(only)} faces")
     rng = np.random.default_rng(seed)
     images, groups = [], []
     for character in characters:
-        for face in rng.integers(FACES, size=per_class):
+        for face in np.asarray(only)[rng.integers(len(only), size=per_class)]:
             glyph = distort(draw(faces()[face], character), rng)
             images.append(to_8x8(glyph, gain=rng.uniform(0.9, 1.25)))
             groups.append(face)
@@ -100,6 +102,13 @@ def load_glyphs(kind: str, per_class: int = 100, seed: int = 0) -> ImageSet:
     if kind not in CHARACTERS:
         raise ValueError(f"no glyphs called {kind!r}: choose one of {', '.join(CHARACTERS)}")
     return ImageSet(*_render_cached(CHARACTERS[kind], per_class, seed))
+
+
+def load_family(name: str, per_class: int = 30, seed: int = 0) -> ImageSet:
+    """Rendered digits of one family of fonts, a key of `FAMILIES`, cached on disk. Raises ValueError for another name."""
+    if name not in FAMILIES:
+        raise ValueError(f"no family called {name!r}: choose one of {', '.join(FAMILIES)}")
+    return ImageSet(*_render_cached(CHARACTERS["digits"], per_class, seed, FAMILIES[name]))
 
 
 def verify() -> str:

@@ -46,6 +46,10 @@ WRONG = {
         ),
     },
     "unfreeze_last": {
+        "the classifier is left as it is": (
+            UNFREEZE + CHECK + "    for i, m in enumerate(model.features):\n"
+            "        m.requires_grad_(i >= len(model.features) - count).train(i >= len(model.features) - count)\n    return model"
+        ),
         "counts with a negative slice": (
             UNFREEZE + CHECK + "    model.requires_grad_(False).eval()\n    for m in [*list(model.features)[-count:], model.classifier]:\n"
             "        m.requires_grad_(True).train()\n    return model"
@@ -76,6 +80,9 @@ WRONG = {
         "close instead of equal": MOVED + CLONES + STEP + COMPARE.format("not torch.allclose(t.float(), before[n].float(), atol=1e-3)"),
         "parameters only": (
             MOVED + CLONES + STEP + "    return [n for n, p in model.named_parameters() if not torch.equal(p, before[n])]"
+        ),
+        "old gradients stay": (
+            MOVED + CLONES + STEP.replace("    optimizer.zero_grad()\n", "") + COMPARE.format("not torch.equal(t, before[n])")
         ),
         "names what stayed": MOVED + CLONES + STEP + COMPARE.format("torch.equal(t, before[n])"),
         "names what can be trained": MOVED + STEP + "    return [n for n, p in model.named_parameters() if p.requires_grad]",

@@ -101,6 +101,9 @@ WRONG = {
             unfreeze="for layer in base.layers:\n        layer.trainable = 'batch' not in layer.name\n    base.trainable = True"
         ),
         "three classes written in": stages(classes="3"),
+        "stage 2 never fits": stages().replace("    model.fit(images, labels, epochs=3, verbose=0)\n    after_head", "    after_head"),
+        "the same rate in both stages": stages(compile="model.compile(keras.optimizers.SGD(0.1), loss=loss)"),
+        "the loss takes logits for probabilities": stages().replace("from_logits=True", "from_logits=False"),
     },
     "prepare": {
         "always prepares": "def prepare(batch):\n    return (batch.astype(np.float32) - 127) / 128",

@@ -52,6 +52,10 @@ WRONG = {
             "def mixup(images, targets, share, partner):\n"
             "    return (1 - share) * images + share * images[partner], (1 - share) * targets + share * targets[partner]"
         ),
+        "the larger share for the image": (
+            "def mixup(images, targets, share, partner):\n    share = max(share, 1 - share)\n"
+            "    return share * images + (1 - share) * images[partner], share * targets + (1 - share) * targets[partner]"
+        ),
         "targets stay": (
             "def mixup(images, targets, share, partner):\n    return share * images + (1 - share) * images[partner], targets"
         ),
