@@ -1,4 +1,6 @@
 """Methods of domain adaptation: against float64 references, POT and skada; their limits."""
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from helpers.backbones.small_cnn import SmallCNN
 from helpers.data import augment
 
 rng = np.random.default_rng(0)
+os.environ.setdefault("POT_BACKEND_DISABLE_TENSORFLOW", "1")  # POT would import it, which takes seconds
 
 
 def correlated(n, d, mean=0.0):
