@@ -60,7 +60,8 @@ def test_every_right_and_wrong_answer_gets_the_points_that_check_gives(name):
                 result = found[exercise]
                 assert (result.score == result.max_score) == right == (not result.message), (exercise, answer, result)
                 if not right:
-                    expected = lesson(name).run(exercise, answer)
-                    assert result.score == expected.score, (exercise, answer, result.message, expected.failures)
+                    # Hidden tests draw their inputs anew, so a part of the points may be luck: it must be luck that `check` can have too.
+                    outcomes = (lesson(name).run(exercise, answer) for _ in range(4))
+                    assert any(result.score == expected.score for expected in outcomes), (exercise, answer, result)
     finally:
         grading.close()
