@@ -7,11 +7,10 @@ not use. About six minutes on four cores.
 """
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from helpers import config, experiment, few_shot_digits, training
+from helpers import experiment, few_shot_digits, training
 
 CANDIDATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 SEEDS = (100, 101, 102, 103)
@@ -27,17 +26,11 @@ def validation_accuracy(method: str, labels: int, rate: float, seed: int) -> flo
 def sweep(methods=few_shot_digits.METHODS, labels=few_shot_digits.LABELS, rates=CANDIDATES, seeds=SEEDS) -> list[dict]:
     """A row for each method, number of labels and rate: the mean and standard deviation over the seeds."""
     table = experiment.repeat(validation_accuracy, {"method": methods, "labels": labels, "rate": rates}, seeds)
-    cells = table.groupby(["method", "labels", "rate"], sort=False)["accuracy"].agg(["mean", "std"]).round(4)
-    return cells.reset_index().to_dict("records")
+    return experiment.sweep_rows(table, "method", "labels")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=few_shot_digits.RATES_FILE, metavar="FILE")
-    arguments = parser.parse_args()
-    config.start(seed=0)
-    experiment.store_sweep(sweep(), arguments.to, Path(__file__).name, SEEDS)
-    return 0
+    return experiment.sweep_command(sweep, __doc__, few_shot_digits.RATES_FILE, Path(__file__).name, SEEDS)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,10 @@ seeds that the lesson does not use. About three minutes on four cores.
 """
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from helpers import config, experiment, regularization
+from helpers import experiment, regularization
 
 CANDIDATES = {
     "scratch": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
@@ -30,17 +29,14 @@ def sweep(start: str, names=None, rates=None, seeds=SEEDS) -> list[dict]:
     """A row for each treatment and rate: the mean and standard deviation over the seeds."""
     settings = {"start": [start], "name": names or list(regularization.TREATMENTS[start]), "rate": rates or CANDIDATES[start]}
     table = experiment.repeat(validation_accuracy, settings, seeds)
-    cells = table.groupby(["start", "name", "rate"], sort=False)["accuracy"].agg(["mean", "std"]).round(4)
-    return cells.reset_index().to_dict("records")
+    return experiment.sweep_rows(table, "start", "name")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=regularization.RATES_FILE, metavar="FILE")
-    arguments = parser.parse_args()
-    config.start(seed=0)
-    experiment.store_sweep([row for start in CANDIDATES for row in sweep(start)], arguments.to, Path(__file__).name, SEEDS)
-    return 0
+    def all_starts() -> list[dict]:
+        return [row for start in CANDIDATES for row in sweep(start)]
+
+    return experiment.sweep_command(all_starts, __doc__, regularization.RATES_FILE, Path(__file__).name, SEEDS)
 
 
 if __name__ == "__main__":

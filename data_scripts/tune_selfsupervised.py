@@ -8,7 +8,6 @@ Fine-tuning of VICReg's net is judged in the same way, at each number of labels.
 """
 from __future__ import annotations
 
-import argparse
 import itertools
 import sys
 from pathlib import Path
@@ -66,17 +65,11 @@ def sweep(methods=METHODS, rates=CANDIDATES, seeds=SEEDS) -> list[dict]:
     best = table[table.method == "VICReg"].groupby("rate").accuracy.mean().idxmax()
     calls = joblib.Parallel(n_jobs=min(config.cores(), len(seeds)))(joblib.delayed(fine_tuned)(seed, best) for seed in seeds)
     table = pd.concat([table, pd.DataFrame([row for rows in calls for row in rows])])
-    cells = table.groupby(["method", "labels", "rate"], sort=False)["accuracy"].agg(["mean", "std"]).round(4)
-    return cells.reset_index().to_dict("records")
+    return experiment.sweep_rows(table, "method", "labels")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=selfsupervised.RATES_FILE, metavar="FILE")
-    arguments = parser.parse_args()
-    config.start(seed=0)
-    experiment.store_sweep(sweep(), arguments.to, Path(__file__).name, SEEDS)
-    return 0
+    return experiment.sweep_command(sweep, __doc__, selfsupervised.RATES_FILE, Path(__file__).name, SEEDS)
 
 
 if __name__ == "__main__":

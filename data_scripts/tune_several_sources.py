@@ -7,7 +7,6 @@ About two minutes on four cores.
 """
 from __future__ import annotations
 
-import argparse
 import functools
 import sys
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import config, experiment
+from helpers import experiment
 from helpers.adaptation import several_sources
 
 # One net on all sources, or one for each: with as many steps in all as the one has, or with as many each.
@@ -44,17 +43,13 @@ def accuracy_on_families_left_out(arm: tuple[str, int], rate: float, seed: int) 
 def sweep(arms: Sequence[tuple[str, int]] = ARMS, rates: Sequence[float] = RATES, seeds: Sequence[int] = SEEDS) -> list[dict]:
     """A row for each arm and rate: the mean and standard deviation over the seeds."""
     table = experiment.repeat(accuracy_on_families_left_out, {"arm": arms, "rate": rates}, seeds)
-    cells = table.groupby(["arm", "rate"], sort=False)["accuracy"].agg(["mean", "std"]).round(4).reset_index()
-    return [{"method": arm[0], "steps": arm[1], "rate": rate, "mean": mean, "std": std} for arm, rate, mean, std in cells.to_numpy()]
+    rows = experiment.sweep_rows(table, "arm")
+    return [dict(zip(("method", "steps"), row.pop("arm"), strict=True)) | row for row in rows]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=several_sources.RATES_FILE, metavar="FILE")
-    arguments = parser.parse_args()
-    config.start(seed=0)
-    experiment.store_sweep(sweep(), arguments.to, Path(__file__).name, SEEDS, judged_on="the families left out")
-    return 0
+    path, script = several_sources.RATES_FILE, Path(__file__).name
+    return experiment.sweep_command(sweep, __doc__, path, script, SEEDS, judged_on="the families left out")
 
 
 if __name__ == "__main__":

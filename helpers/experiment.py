@@ -1,6 +1,7 @@
 """Repeat an experiment over settings and seeds on all cores, and compare arms seed by seed."""
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import time
@@ -81,6 +82,12 @@ def mean_and_sd(table: pd.DataFrame, rows: str, columns: str, value: str = "accu
     return text.unstack(columns, sort=False)
 
 
+def sweep_rows(table: pd.DataFrame, *setting: str) -> list[dict[str, Any]]:
+    """What `repeat` measured as rows for `store_sweep`: for each `setting` and `rate` the mean and standard deviation over the seeds."""
+    cells = table.groupby([*setting, "rate"], sort=False)["accuracy"].agg(["mean", "std"]).round(4)
+    return cells.reset_index().to_dict("records")
+
+
 def store_sweep(
     rows: Sequence[Mapping[str, Any]], path: Path, script: str, seeds: Sequence[int], judged_on: str = "the unlabelled rest of the pool"
 ) -> None:
@@ -93,6 +100,21 @@ def store_sweep(
     lines = ",\n".join("  " + json.dumps(row) for row in rows)  # one row a line: a change of one figure shows as one line
     path.write_text(f'{head}, "sweep": [\n{lines}\n]}}\n', encoding="utf-8")
     print(f"{len(rows)} settings, {len(seeds)} seeds each -> {path.name}")
+
+
+def sweep_command(
+    sweep: Callable[[], Sequence[Mapping[str, Any]]], about: str, path: Path, script: str, seeds: Sequence[int], **judged_on: str
+) -> int:
+    """The command line of a script that tunes rates: runs `sweep` and stores its rows. about: what --help says. Returns 0.
+
+    path: where they are stored, unless --to FILE says otherwise. The others as in `store_sweep`.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--to", type=Path, default=path, metavar="FILE")
+    arguments = parser.parse_args()
+    config.start(seed=0)
+    store_sweep(sweep(), arguments.to, script, seeds, **judged_on)
+    return 0
 
 
 def best_rates(path: Path, first: str, second: str) -> dict[Any, dict[Any, float]]:
