@@ -89,7 +89,9 @@ def test_pseudo_labels_are_a_cross_entropy_on_the_target(joint):
 
 # ---- statistics
 def test_adabn_has_the_targets_statistics_and_leaves_weights_and_original_alone():
-    net, target = benchmark.new_net(0).eval(), torch.rand(50, 1, 8, 8) * 0.3
+    net, target = benchmark.new_net(0), torch.rand(50, 1, 8, 8) * 0.3
+    net.train()(torch.rand(20, 1, 8, 8) + 5)  # statistics of a source, which must be gone afterwards
+    net.eval()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     adapted = adabn(net, target)
     assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items()), "the original has changed"
@@ -153,6 +155,9 @@ def test_dann_and_cdan_equal_a_written_out_reference(joint):
         return (share * F.softplus(-signs * logits)).mean()
 
     dann, cdan = adversarial.Dann(5).double(), adversarial.Cdan(5, 4).double()
+    with torch.no_grad():  # a critic with opinions: one that always says 0 hides how images are weighted
+        for p in (*dann.parameters(), *cdan.parameters()):
+            p.mul_(5)
     both = torch.cat([joint.source_features, joint.target_features])
     assert torch.isclose(dann(joint, 1.0), nll(dann.critic, both, 1))
     p = torch.cat([joint.source_logits, joint.target_logits]).softmax(1).detach()
@@ -173,6 +178,13 @@ def test_entropy_and_diversity_at_their_limits():
     for bad in (torch.zeros(0, 5), torch.zeros(4, 1), torch.zeros(4)):
         with pytest.raises(ValueError, match="two classes or more"):
             information.entropy(bad)
+
+
+def test_methods_on_predictions_weigh_their_terms(joint):
+    certain, diverse = information.entropy(joint.target_logits), information.diversity(joint.target_logits)
+    assert torch.isclose(information.information_maximisation(joint, 0.5), 0.5 * (certain - diverse))
+    assert torch.isclose(information.entropy_minimisation(joint, 0.5), 0.5 * certain)
+    assert torch.isclose(information.mcc(joint, 0.5), 0.5 * information.class_confusion(joint.target_logits))
 
 
 def test_losses_on_predictions_have_finite_and_right_gradients(joint):

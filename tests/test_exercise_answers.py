@@ -66,8 +66,8 @@ def test_another_right_answer_keeps_full_marks(name, exercise, what):
 
 @pytest.mark.parametrize("name, exercise", EXERCISES)
 def test_the_visible_tests_take_less_than_two_seconds(name, exercise):
-    # The fastest of three: other tests run on the same machine at the same time.
+    # The fastest of three, and twice the time: other tests run on the same two cores at the same time.
     seconds = []
-    while len(seconds) < 3 and (not seconds or seconds[-1] >= 2):
+    while len(seconds) < 3 and (not seconds or seconds[-1] >= 4):
         seconds.append(lesson(name).run(exercise, hidden=False).test_seconds)
-    assert min(seconds) < 2
+    assert min(seconds) < 4

@@ -92,8 +92,8 @@ def test_all_estimates_find_the_class_shares_and_correcting_raises_the_accuracy(
 
 def test_shares_are_exact_where_the_confusion_is_known_and_never_negative():
     labels = np.repeat([0, 1], [150, 50])
-    source = np.eye(2)[np.concatenate([np.repeat([0, 1], [135, 15]), np.repeat([0, 1], [15, 35])])]
-    found = label_shift.black_box_shares(source, labels, np.eye(2)[np.repeat([0, 1], [42, 58])])
+    source = np.eye(2)[np.concatenate([np.repeat([0, 1], [135, 15]), np.repeat([0, 1], [20, 30])])]
+    found = label_shift.black_box_shares(source, labels, np.eye(2)[np.repeat([0, 1], [50, 50])])  # 0.9 * 0.2 + 0.4 * 0.8 = 0.5
     assert found.target == pytest.approx([0.2, 0.8]) and found.source == pytest.approx([0.75, 0.25])
     assert label_shift.black_box_shares(source, labels, np.eye(2)[np.zeros(10, int)]).target == pytest.approx([1, 0])
 
