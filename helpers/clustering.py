@@ -73,7 +73,7 @@ def cluster_accuracy(clusters: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean([match.get(int(c), -1) == y for c, y in zip(clusters, labels, strict=True)]))
 
 
-def stability(features: np.ndarray, k: int, *, standardise: bool = True, repeats: int = 3, seed: int = 0) -> float:
+def stability(features: np.ndarray, k: int, *, standardise: bool = True, repeats: int = 2, seed: int = 0) -> float:
     """How alike two k-means are that saw two different halves: the mean adjusted Rand index of their clusters of all rows.
 
     About 0: chance; 1: the same groups whatever the sample. (Ben-Hur, Elisseeff & Guyon 2002.) Raises ValueError when k is less than 2 or
@@ -168,7 +168,7 @@ def deep_cluster(
     augment: Augment,
     *,
     steps: int = 200,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 3e-3,
     temperature: float = 0.5,
     refresh: int = 20,
     seed: int = 0,
