@@ -151,7 +151,7 @@ def vicreg() -> str:
 
 def data() -> Iterator[Check]:
     """Every data set, compared with what it should be."""
-    for name in ("digits", "glyphs", "photos", "faces", "docstrings"):
+    for name in ("digits", "glyphs", "photos", "faces", "docstrings", "logs"):
         yield f"data {name}", lambda name=name: _module(f"data.{name}").verify()
 
 

@@ -19,6 +19,7 @@ SOURCE = {
     "statistics": "scipy/stats", "signals": "scipy/signal", "graphs": "networkx", "plots": "matplotlib", "algebra": "sympy",
 }  # fmt: skip
 TARGET = {"neural nets": "keras/src/layers", "images": "PIL", "tables": "dask/dataframe", "the web": "requests"}
+STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 WORDS = (5, 60)  # shorter ones say nothing, longer ones are not one paragraph
 
 
@@ -54,11 +55,14 @@ def paragraphs(file: Path) -> Iterator[str]:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError):
         return
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
-            text = first_paragraph(ast.get_docstring(node) or "")
-            if WORDS[0] <= len(text.split()) <= WORDS[1]:
-                yield text
+    level = [tree]
+    while level:  # unlike `ast.walk`, past expressions: they are most of a tree and hold no definition
+        level = [child for node in level for child in ast.iter_child_nodes(node) if isinstance(child, STATEMENTS)]
+        for node in level:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                text = first_paragraph(ast.get_docstring(node) or "")
+                if WORDS[0] <= len(text.split()) <= WORDS[1]:
+                    yield text
 
 
 @cached
