@@ -130,6 +130,7 @@ def packages() -> str:
 def models() -> Iterator[Check]:
     """Every weights file, compared with its hash."""
     yield "weights efficientnet_lite0", lambda: f"verified: {_module('backbones.efficientnet_lite0').verify().name}"
+    yield "weights minilm", lambda: f"verified: {_module('backbones.minilm').verify().parent.name}"
     try:
         sources = _module("backbones.small_cnn").SOURCES
     except Exception as error:
@@ -144,13 +145,13 @@ def models() -> Iterator[Check]:
 def vicreg() -> str:
     """One line about the nets trained without labels. Raises CourseError."""
     module = _module("selfsupervised")
-    nets = [module.load_vicreg(int(seed)) for seed in module.provenance()["nets"]]
+    nets = [module.load_net(name) for name in module.provenance()["nets"]]
     return f"verified: {len(nets)} nets"
 
 
 def data() -> Iterator[Check]:
     """Every data set, compared with what it should be."""
-    for name in ("digits", "glyphs", "photos", "faces", "docstrings"):
+    for name in ("digits", "glyphs", "photos", "faces", "docstrings", "logs"):
         yield f"data {name}", lambda name=name: _module(f"data.{name}").verify()
 
 

@@ -305,22 +305,32 @@ def provenance() -> dict:
     return json.loads((WEIGHTS / "vicreg.json").read_text(encoding="utf-8"))
 
 
-def load_vicreg(seed: int) -> SmallCNN:
-    """A net trained by VICReg, longer than a lesson has time for, on the unlabelled pool `stratified_half(labels, seed)[0]` of the digits.
+def vicreg_file(seed: int, source: str = "digits") -> str:
+    """The file name of a shipped net."""
+    return f"vicreg_{seed}.safetensors" if source == "digits" else f"vicreg_{source}_{seed}.safetensors"
 
-    In evaluation mode; its classifier is untrained. It has never seen the other half. Raises ValueError for a seed that is not shipped,
-    CourseError when the file is missing or damaged.
+
+def load_vicreg(seed: int, source: str = "digits") -> SmallCNN:
+    """A net trained by VICReg, longer than a lesson has time for, on images without labels; in evaluation mode, its classifier untrained.
+
+    source: "digits", the pool `stratified_half(labels, seed)[0]` of the handwritten digits (the other half it has never seen), or
+    "letters", rendered ones. Raises ValueError for a seed or source that is not shipped, CourseError when the file is missing or damaged.
     """
+    nets = provenance()["nets"]
+    if vicreg_file(seed, source) not in nets:
+        raise ValueError(f"no net for seed {seed} and {source!r}: there are {', '.join(nets)}; or train one with `train_vicreg`")
+    return load_net(vicreg_file(seed, source))
+
+
+def load_net(name: str) -> SmallCNN:
+    """The shipped net in the file of this name, a key of `provenance()["nets"]`. Raises CourseError when it is missing or damaged."""
     from safetensors.torch import load_file
 
-    nets = provenance()["nets"]
-    if str(seed) not in nets:
-        raise ValueError(f"no net for seed {seed}: choose one of {', '.join(nets)}, or train one with `train_vicreg`")
-    path = WEIGHTS / f"vicreg_{seed}.safetensors"
+    path = WEIGHTS / name
     again = "run `git checkout helpers/backbones/weights`, or make it anew with data_scripts/make_selfsupervised_weights.py"
     if not path.is_file():
         raise CourseError(f"the weights {path.name} are missing: {again}")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != nets[str(seed)]["sha256"]:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != provenance()["nets"][name]["sha256"]:
         raise CourseError(f"{path.name} is damaged or was changed: {again}")
     model = SmallCNN(classes=2)
     model.features.load_state_dict(load_file(path))

@@ -5,8 +5,6 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 
 from helpers.adaptation import importance, label_shift
-from helpers.data import docstrings
-from helpers.errors import CourseError
 
 ESTIMATES = (importance.classifier_weights, importance.kernel_mean_matching)
 
@@ -152,18 +150,3 @@ def test_unusable_predictions_are_refused():
         label_shift.adjust(good, [0.0, 1.0], [0.5, 0.5])
     with pytest.raises(ValueError, match="rounds is 0"):
         label_shift.maximum_likelihood_shares(good, [0.5, 0.5], rounds=0)
-
-
-def test_docstrings_are_clean_and_the_domains_hold_every_topic():
-    assert docstrings.first_paragraph("  A :class:`~torch.Tensor` of\n  ``x``.\n\n  More.") == "A torch.Tensor of x."
-    for domain in ("source", "target"):
-        texts = docstrings.load_docstrings(domain)
-        assert len(texts.texts) == len(texts.labels) == len(texts.groups) and np.bincount(texts.labels).min() >= 100
-        assert len({text.lower() for text in texts.texts}) == len(texts.texts)
-        assert all(np.unique(texts.labels[texts.groups == group]).size == 1 for group in np.unique(texts.groups)[:20])
-    assert "topics" in docstrings.verify()
-    with pytest.raises(ValueError, match="choose source or target"):
-        docstrings.load_docstrings("neither")
-    for missing in ("no_such_package_at_all", "numpy/no_such_part"):
-        with pytest.raises(CourseError, match="install what requirements.txt pins"):
-            docstrings.library(missing)

@@ -262,11 +262,12 @@ def test_the_stored_sweep_covers_every_method_and_its_script_still_runs():
 
 def test_the_shipped_nets_are_what_their_record_says(tmp_path, monkeypatch):
     record = ss.provenance()
-    for seed, about in record["nets"].items():
-        net = ss.load_vicreg(int(seed))
-        assert not net.training and about["accuracy_at_5_labels_on_the_rest_of_the_pool"] > 0.93
+    for name, about in record["nets"].items():
+        assert not ss.load_net(name).training
+        assert about["accuracy_of_a_probe_on_digits"] > (0.5 if "letters" in name else 0.93)
+    assert record["nets"].keys() == {ss.vicreg_file(seed, source) for seed in range(3) for source in ("digits", "letters")}
     assert sum(path.stat().st_size for path in ss.WEIGHTS.glob("vicreg_*.safetensors")) < 1_000_000
-    with pytest.raises(ValueError, match="no net for seed 99: choose one of 0, 1, 2"):
+    with pytest.raises(ValueError, match="no net for seed 99 and 'digits': there are vicreg_0.safetensors"):
         ss.load_vicreg(99)
     (tmp_path / "vicreg.json").write_bytes((ss.WEIGHTS / "vicreg.json").read_bytes())
     monkeypatch.setattr(ss, "WEIGHTS", tmp_path)

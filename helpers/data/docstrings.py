@@ -4,7 +4,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +13,13 @@ import numpy as np
 from helpers.data.cache import cached
 from helpers.errors import CourseError
 
-# Each topic has a library to learn from, and another one, by other authors, to be tested on.
-SOURCE = {"neural nets": "torch/nn", "images": "skimage", "tables": "pandas/core", "the web": "tornado"}
+# Each topic has a library to learn from, and the first four another one, by other authors, to be tested on.
+SOURCE = {
+    "neural nets": "torch/nn", "images": "skimage", "tables": "pandas/core", "the web": "tornado",
+    "statistics": "scipy/stats", "signals": "scipy/signal", "graphs": "networkx", "plots": "matplotlib", "algebra": "sympy",
+}  # fmt: skip
 TARGET = {"neural nets": "keras/src/layers", "images": "PIL", "tables": "dask/dataframe", "the web": "requests"}
+STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 WORDS = (5, 60)  # shorter ones say nothing, longer ones are not one paragraph
 
 
@@ -51,11 +55,14 @@ def paragraphs(file: Path) -> Iterator[str]:
         tree = ast.parse(file.read_text(encoding="utf-8"))
     except (SyntaxError, UnicodeDecodeError):
         return
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
-            text = first_paragraph(ast.get_docstring(node) or "")
-            if WORDS[0] <= len(text.split()) <= WORDS[1]:
-                yield text
+    level = [tree]
+    while level:  # unlike `ast.walk`, past expressions: they are most of a tree and hold no definition
+        level = [child for node in level for child in ast.iter_child_nodes(node) if isinstance(child, STATEMENTS)]
+        for node in level:
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                text = first_paragraph(ast.get_docstring(node) or "")
+                if WORDS[0] <= len(text.split()) <= WORDS[1]:
+                    yield text
 
 
 @cached
@@ -77,28 +84,35 @@ def _read(libraries: tuple[str, ...], version: str) -> tuple[list[str], list[int
     return texts, labels, groups
 
 
-def load_docstrings(domain: str) -> TextSet:
-    """The texts of the "source" or the "target" libraries: four topics, no text twice in a domain. Cached on disk.
+def load_docstrings(domain: str, topics: Sequence[str] = tuple(TARGET)) -> TextSet:
+    """The texts of the "source" or the "target" libraries about these topics, no text twice in a domain. Cached on disk.
 
-    Split by `groups`, since the texts of one file resemble each other. What the packages say differs from version to version, so
-    numbers do too, a little. Raises ValueError for another domain, CourseError when a package is missing.
+    topics: keys of `SOURCE`; a label is a place among them. The target has texts about the first four topics of `SOURCE` alone, so with
+    `topics=SOURCE` its label set is smaller than the source's. Split by `groups`, since the texts of one file resemble each other. What
+    the packages say differs from version to version, so numbers do too, a little.
+    Raises ValueError for another domain or topic, CourseError when a package is missing.
     """
     from importlib.metadata import version
 
     domains = {"source": SOURCE, "target": TARGET}
     if domain not in domains:
         raise ValueError(f"no domain called {domain!r}: choose source or target")
-    libraries = tuple(domains[domain].values())
+    topics = tuple(topics)
+    unknown = [topic for topic in topics if topic not in SOURCE]
+    if unknown or not topics or len(set(topics)) < len(topics):
+        raise ValueError(f"topics are {topics}: choose each once among {', '.join(SOURCE)}")
+    found = {topic: domains[domain][topic] for topic in topics if topic in domains[domain]}
     names = {"skimage": "scikit-image", "PIL": "pillow"}
-    packages = [path.split("/")[0] for path in libraries]
-    texts, labels, groups = _read(libraries, " ".join(version(names.get(package, package)) for package in packages))
-    return TextSet(np.array(texts, dtype=object), np.array(labels, np.int64), tuple(SOURCE), np.array(groups, np.int64))
+    packages = [path.split("/")[0] for path in found.values()]
+    texts, places, groups = _read(tuple(found.values()), " ".join(version(names.get(package, package)) for package in packages))
+    labels = np.array([topics.index(topic) for topic in found], np.int64)[np.array(places, np.int64)]
+    return TextSet(np.array(texts, dtype=object), labels, topics, np.array(groups, np.int64))
 
 
 def verify() -> str:
     """One line about the data. Raises CourseError when a package is missing or holds far fewer texts than expected."""
-    sets = [load_docstrings(domain) for domain in ("source", "target")]
-    fewest = min(np.bincount(texts.labels, minlength=len(SOURCE)).min() for texts in sets)
+    sets = [load_docstrings("source", tuple(SOURCE)), load_docstrings("target")]
+    fewest = min(np.bincount(texts.labels).min() for texts in sets)
     if fewest < 50:
         raise CourseError(f"a library has only {fewest} documented functions: install the packages as requirements.txt pins them")
-    return f"{sum(len(texts.texts) for texts in sets):,} short texts about four topics (docstrings of installed packages)"
+    return f"{sum(len(texts.texts) for texts in sets):,} short texts about {len(SOURCE)} topics (docstrings of installed packages)"
