@@ -2,7 +2,7 @@
 
     python data_scripts/tune_translators.py [--to FILE]
 
-With the steps of the lesson, on numbers that no net is trained or tested on, and with seeds that no lesson uses. About two minutes on two cores.
+With the steps of the lesson, on numbers that no net is trained or tested on, with seeds that no lesson uses. Two minutes on two cores.
 """
 from __future__ import annotations
 

@@ -140,6 +140,7 @@ def models() -> Iterator[Check]:
     for source in sources:
         yield f"weights {source}", lambda source=source: f"verified: {_module('backbones.small_cnn').verify(source).name}"
     yield "weights vicreg", vicreg
+    yield "weights translators", lambda: f"verified: {_module('seq2seq').verify().name}"
 
 
 def vicreg() -> str:
@@ -151,7 +152,7 @@ def vicreg() -> str:
 
 def data() -> Iterator[Check]:
     """Every data set, compared with what it should be."""
-    for name in ("digits", "glyphs", "photos", "faces", "docstrings", "logs"):
+    for name in ("digits", "glyphs", "photos", "faces", "docstrings", "logs", "number_words"):
         yield f"data {name}", lambda name=name: _module(f"data.{name}").verify()
 
 
