@@ -70,7 +70,7 @@ def dispatch(args, pytest_args, ready):
     if args.command in ("run", "times"):
         from helpers import notebooks
 
-        return notebooks.run(args.lesson, args.save) if args.command == "run" else notebooks.times(args.write)
+        return notebooks.run(args.lesson, args.save) if args.command == "run" else notebooks.times(args.write, args.lessons)
     if args.command == "release":
         from helpers.grading import release
 
@@ -119,6 +119,7 @@ def parser():
     run_one.add_argument("lesson", help="1, 01 or 01_what_transfers")
     run_one.add_argument("--save", action="store_true", help="store the executed notebook, cleaned")
     times = commands.add_parser("times", help="measure time and memory of every notebook")
+    times.add_argument("lessons", nargs="*", metavar="lesson", help="only these (default: all)")
     times.add_argument("--write", action="store_true", help="write the measurement into README.md")
     release = commands.add_parser("release", help="make lessons/exercises/ from solutions/")
     release.add_argument("lessons", nargs="*", metavar="lesson", help="only these (default: all)")

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -207,11 +208,11 @@ def replace(path: Path, text: str) -> None:
         raise
 
 
-def times(write: bool) -> int:
-    """Measure every notebook on two cores with an empty cache and print the table; returns 1 if a notebook fails.
+def times(write: bool, chosen: Sequence[str] = ()) -> int:
+    """Measure notebooks on two cores with an empty cache and print the table; returns 1 if a notebook fails.
 
-    write: also put the table into README.md, unless a notebook failed.
+    write: also put the table into README.md, unless a notebook failed. chosen: only these lessons (none: all).
     """
     from helpers import times as table
 
-    return table.times(write)
+    return table.times(write, chosen)

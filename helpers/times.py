@@ -5,7 +5,7 @@ import contextlib
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,22 +19,26 @@ CORES = 2
 BEGIN, END = "<!-- times -->", "<!-- /times -->"
 
 
-def times(write: bool) -> int:
-    """Measure every lesson and every solution and print the table; returns 1 if a notebook fails.
+def times(write: bool, chosen: Sequence[str] = ()) -> int:
+    """Measure lessons and their solutions and print the table; returns 1 if a notebook fails.
 
-    write: also put the table into README.md, unless a notebook failed. Raises CourseError when README.md has no place for it.
+    write: also put the table into README.md, unless a notebook failed. chosen: only these lessons ("1", "01" or a name; none: all); the
+    rows of the others are kept. Raises ValueError for a lesson that does not exist, CourseError when README.md has no place for the table.
     """
     readme = config.ROOT / "README.md"
     if write:
         insert(_text_of(readme), "")  # before minutes of measuring
+    names = {notebooks.find_lesson(lesson).stem for lesson in chosen}
     results: dict[Path, notebooks.Run] = {}
     with two_cores():
         for path in notebooks.lessons() + notebooks.solutions():
+            if names and names.isdisjoint((path.stem, path.parent.name)):
+                continue
             with tempfile.TemporaryDirectory(prefix="course-cache-", ignore_cleanup_errors=True) as cache:
                 results[path] = notebooks.execute(path, COURSE_CACHE=cache, COURSE_CORES=str(CORES))
             if results[path].failure:
                 print(f"{path.stem} failed\n{results[path].failure}", file=sys.stderr)
-    rows = table(results)
+    rows = table(results, _text_of(readme) if names else "")
     print(rows)
     if any(result.failure for result in results.values()):
         return 1
@@ -60,17 +64,22 @@ def two_cores() -> Iterator[None]:
         process.cpu_affinity(before)
 
 
-def table(results: dict[Path, notebooks.Run]) -> str:
-    """A Markdown table with a row per lesson: its question, and seconds and memory of the lesson and of its exercises."""
+def table(results: dict[Path, notebooks.Run], old: str = "") -> str:
+    """A Markdown table with a row per lesson: its question, and seconds and memory of the lesson and of its exercises.
+
+    old: a text with an older table, whose rows stand in for lessons that are not in `results`.
+    """
     solutions = {path.parent.name: result for path, result in results.items() if path.parent.parent.name == "solutions"}
-    rows = ["| Lesson | Question | Runs in | Memory | Exercises run in | Memory |", "|---|---|--:|--:|--:|--:|"]
+    rows = {name: row for row in old.splitlines() for name in re.findall(r"^\| \[[^]]*\]\(lessons/(\w+)\.ipynb\)", row)}
     for path, result in results.items():
         if path.stem in solutions or path.parent.name == "lessons":
             number, name = path.stem.split("_", 1)
             link = f"[{number} {name.replace('_', ' ')}](lessons/{path.name})"
             cells = [link, _title(result.notebook), *_cost(result), *_cost(solutions.get(path.stem))]
-            rows.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*rows, "", f"Measured on {CORES} CPU cores with an empty cache, by `python3 -m helpers times --write`."])
+            rows[path.stem] = "| " + " | ".join(cells) + " |"
+    foot = f"Measured on {CORES} CPU cores with an empty cache, by `python3 -m helpers times --write`."
+    head = ["| Lesson | Question | Runs in | Memory | Exercises run in | Memory |", "|---|---|--:|--:|--:|--:|"]
+    return "\n".join([*head, *(rows[name] for name in sorted(rows)), "", foot])
 
 
 def _cost(result: notebooks.Run | None) -> list[str]:

@@ -85,12 +85,13 @@ def test_every_command_calls_its_module_and_returns_its_status(ready, module):
     module("grading.progress", show=record("progress", 0))
     module("doctor", report=record("doctor", 1))
     module("launch", start=record("start", 0), test=record("test", 5))
-    lines = ["run 01", "run 01 --save", "times --write", "times", "release", "release 1 3", "check 01",
+    lines = ["run 01", "run 01 --save", "times --write", "times 1 02", "release", "release 1 3", "check 01",
              "check 01 a/b.ipynb --json", "progress", "doctor", "start", "start --no-browser --port 9001",
              "test", "test -k a --pdb tests/x.py -- -h"]
     assert [command_line.main(line.split()) for line in lines] == [1, 1, 0, 0, 0, 0, 3, 3, 0, 1, 0, 0, 5, 5]
     assert calls == [
-        ("run", "01", False), ("run", "01", True), ("times", True), ("times", False), ("release", None), ("release", ["1", "3"]),
+        ("run", "01", False), ("run", "01", True), ("times", True, []), ("times", False, ["1", "02"]),
+        ("release", None), ("release", ["1", "3"]),
         ("check", "01", None, False), ("check", "01", "a/b.ipynb", True), ("progress",), ("doctor", True),
         ("start", None, True), ("start", 9001, False),
         ("test", []), ("test", ["-k", "a", "--pdb", "tests/x.py", "--", "-h"]),

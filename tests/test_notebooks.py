@@ -155,6 +155,17 @@ def test_times_measures_with_an_empty_cache_and_writes_the_table(course, monkeyp
     assert row.split("|")[1] in capsys.readouterr().out
 
 
+def test_times_of_chosen_lessons_keeps_the_rows_of_the_others(course):
+    kept = "| [02 two](lessons/02_two.ipynb) | Two? | 5 s | 1.0 GB | – | – |"
+    old = f"| Lesson |\n{kept}\n| [03 three](lessons/03_three.ipynb) | old |"
+    (course / "README.md").write_text(README.replace("old", old), encoding="utf-8")
+    assert notebooks.times(write=True, chosen=["3"]) == 0
+    rows = [line for line in (course / "README.md").read_text(encoding="utf-8").splitlines() if "](lessons/" in line]
+    assert rows[0] == kept and "[03 three]" in rows[1] and " s |" in rows[1] and len(rows) == 2
+    with pytest.raises(ValueError, match="77"):
+        notebooks.times(write=False, chosen=["77"])
+
+
 def test_times_writes_nothing_when_a_notebook_fails_or_there_is_no_place(course):
     with pytest.raises(CourseError, match="README.md cannot be read"):
         notebooks.times(write=True)
