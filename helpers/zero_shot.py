@@ -5,20 +5,12 @@ et al. 2021, arXiv:2103.00020. SetFit: Tunstall et al. 2022, arXiv:2209.11055.)
 """
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import nn
 
-from helpers import config, text
-from helpers.backbones import minilm
-from helpers.data.cache import cached
-
-TOKENS = 32  # what `LastLayer` reads of a text
-BATCH = 64
+from helpers import text
 
 # Six sentences for each topic of `docstrings`, written from the names of the topics alone, before any of them was measured.
 SENTENCES = {
@@ -164,67 +156,11 @@ def rejection_threshold(scores: np.ndarray, accept: float = 0.9) -> float:
     return float(np.quantile(scores, 1 - accept))
 
 
-@cached
-def _states_below(texts: list[str], weights: str) -> tuple[np.ndarray, np.ndarray]:
-    # `weights` is not used: other weights get a cache entry of their own.
-    tokenizer, model = minilm.load_tokenizer(), minilm.load_minilm()
-    model.encoder.layer = model.encoder.layer[:-1]
-    tokens = tokenizer(texts, truncation=True, max_length=TOKENS)["input_ids"]
-    order = np.argsort([len(row) for row in tokens], kind="stable")
-    states, mask = np.zeros((len(texts), TOKENS, minilm.WIDTH), np.float16), np.zeros((len(texts), TOKENS), bool)
-    with torch.inference_mode(), config.threads(min(text.BACKBONE_THREADS, config.cores())):
-        for start in config.progress(range(0, len(texts), BATCH), "states below the last layer"):
-            places = order[start : start + BATCH]
-            batch = tokenizer.pad({"input_ids": [tokens[place] for place in places]}, return_tensors="pt").to(model.device)
-            found = model(**batch).last_hidden_state
-            states[places, : found.shape[1]] = found.cpu().numpy()
-            mask[places, : found.shape[1]] = batch["attention_mask"].cpu().numpy()
-    return states, mask
+def pair_loss(vectors: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The loss of SetFit's pairs: all pairs of a batch should have cosine 1 within a class and 0 across classes; a scalar.
 
-
-class LastLayer(nn.Module):
-    """MiniLM's last layer, to be trained, upon the states of the five below it, which are computed once and kept on disk.
-
-    texts: all texts it will be asked about; the first 32 tokens of each are read. Called with places (n,) among them it returns their
-    embeddings (n, 384). Raises ValueError for unusable texts.
+    vectors: (n, d) of length 1. labels: (n,). Both kinds of pairs weigh the same. A batch without one kind has only the other.
     """
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        super().__init__()
-        minilm.verify()
-        states, mask = _states_below(text.check_texts(texts), minilm.SHA256["model.safetensors"])
-        self.states, self.mask = torch.from_numpy(states), torch.from_numpy(mask)
-        self.layer = copy.deepcopy(minilm.load_minilm().encoder.layer[-1])
-
-    def forward(self, places: torch.Tensor) -> torch.Tensor:
-        """(n, 384) embeddings of length 1."""
-        mask = self.mask[places.cpu()]
-        longest = int(mask.sum(1).max())
-        device = next(self.parameters()).device
-        states, mask = self.states[places.cpu(), :longest].float().to(device), mask[:, :longest].to(device)
-        padding = torch.zeros(mask.shape, device=device).masked_fill(~mask, torch.finfo(torch.float32).min)
-        found = self.layer(states, attention_mask=padding[:, None, None, :])
-        found = found[0] if isinstance(found, tuple) else found
-        return F.normalize(minilm.mean_pool(found, mask), dim=1)
-
-    def embed(self, places: np.ndarray) -> np.ndarray:
-        """(n, 384) embeddings of the texts at these places, in evaluation mode."""
-        places = torch.as_tensor(np.asarray(places))
-        order = self.mask[places].sum(1).argsort(stable=True)
-        found = torch.empty(len(places), minilm.WIDTH)
-        self.eval()
-        with torch.inference_mode():
-            for some in order.split(BATCH):
-                found[some] = self(places[some]).cpu()
-        return found.numpy()
-
-
-def pair_loss(model: nn.Module, batch: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The loss of SetFit's pairs, for `training.fit`: all pairs of a batch should have cosine 1 within a class and 0 across classes.
-
-    model: returns vectors of length 1 for the batch. Both kinds of pairs weigh the same. A batch without one kind has only the other.
-    """
-    vectors = model(batch)
     cosines, same = vectors @ vectors.T, labels[:, None] == labels[None]
     pairs = ~torch.eye(len(labels), dtype=torch.bool, device=same.device)
     near, apart = (1 - cosines[same & pairs]).square(), cosines[~same].square()

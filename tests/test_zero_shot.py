@@ -1,10 +1,10 @@
-"""Zero- and few-shot scores against slow references and peers, the trainable last layer against the encoder, and every refusal."""
+"""Zero- and few-shot scores against slow references and peers, and every refusal."""
 import numpy as np
 import pytest
 import torch
 from sklearn.neighbors import NearestCentroid
 
-from helpers import text, training, zero_shot
+from helpers import text, text_finetuning, training, zero_shot
 from helpers.backbones import minilm
 from helpers.data import docstrings
 
@@ -14,11 +14,6 @@ TEXTS = ["Return the mean of each column.", "A cat sits on the mat.", "word " * 
 @pytest.fixture
 def cosines():
     return np.random.default_rng(0).uniform(-0.1, 0.6, (40, 5))
-
-
-@pytest.fixture(scope="module")
-def net():
-    return zero_shot.LastLayer(TEXTS)
 
 
 def test_descriptions_are_means_of_length_one():
@@ -69,18 +64,16 @@ def test_threshold_accepts_the_share():
         assert abs((scores >= zero_shot.rejection_threshold(scores, accept)).mean() - accept) < 0.002
 
 
-def test_an_untrained_last_layer_gives_the_embeddings(net):
-    usual = text.encode(TEXTS, minilm.load_tokenizer(), minilm.load_minilm(), max_tokens=zero_shot.TOKENS)
-    assert np.abs(net.embed(np.arange(6)) - usual).max() < 1e-3  # the states are stored with half the digits
-    assert np.abs(net.embed([4, 2]) - usual[[4, 2]]).max() < 1e-3
+def test_pairs_are_learned_by_the_last_layer():
+    states, labels = text_finetuning.hidden_states(TEXTS, layer=5), np.array([0, 1, 0, 1, 0, 1])
+    tail = text_finetuning.Tail(minilm.load_minilm(), first=5, classes=2)
 
+    def loss(model, batch, labels):
+        return zero_shot.pair_loss(model.features(batch), labels)
 
-def test_pairs_are_learned_by_the_last_layer_alone(net):
-    states, labels = net.states.clone(), np.array([0, 1, 0, 1, 0, 1])
-    before = zero_shot.pair_loss(net, torch.arange(6), torch.from_numpy(labels)).item()
-    training.fit(net, torch.arange(6), labels, loss=zero_shot.pair_loss, steps=5, learning_rate=1e-3, batch_size=6)
-    assert zero_shot.pair_loss(net, torch.arange(6), torch.from_numpy(labels)).item() < before / 2
-    assert torch.equal(net.states, states)
+    before = loss(tail, states, torch.from_numpy(labels)).item()
+    training.fit(tail, states, labels, loss=loss, steps=5, learning_rate=1e-3, batch_size=6)
+    assert loss(tail, states, torch.from_numpy(labels)).item() < before / 2
 
 
 def test_pair_loss_against_a_loop():
@@ -92,9 +85,9 @@ def test_pair_loss_against_a_loop():
             cosine = float(vectors[i] @ vectors[j])
             if i != j:
                 (near.append((1 - cosine) ** 2) if labels[i] == labels[j] else apart.append(cosine**2))
-    found = zero_shot.pair_loss(torch.nn.Identity(), vectors, labels)
+    found = zero_shot.pair_loss(vectors, labels)
     assert np.isclose(found.item(), np.mean(near) + np.mean(apart), atol=1e-5)
-    alone = zero_shot.pair_loss(torch.nn.Identity(), vectors[:1], labels[:1])
+    alone = zero_shot.pair_loss(vectors[:1], labels[:1])
     assert alone.item() == 0  # no pair at all
 
 
@@ -118,7 +111,6 @@ def test_pair_loss_against_a_loop():
         (lambda: zero_shot.rejection_threshold(np.array([])), "one number for each text"),
         (lambda: zero_shot.rejection_threshold(np.array([0.1, np.nan])), "NaN"),
         (lambda: zero_shot.rejection_threshold(np.ones(3), accept=1), "between 0 and 1"),
-        (lambda: zero_shot.LastLayer(["fine", ""]), "text 1 is empty"),
     ],
 )
 def test_refusals(call, says):
