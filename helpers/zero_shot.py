@@ -108,11 +108,13 @@ def even_out(cosines: np.ndarray, sharpness: float = 20.0, rounds: int = 100) ->
     cosines = _table(cosines, "cosines")
     if not sharpness > 0 or rounds < 1:
         raise ValueError(f"sharpness is {sharpness}, rounds {rounds}: both must be positive")
-    shares = np.exp(sharpness * (cosines - cosines.max(1, keepdims=True)))
+    from scipy.special import logsumexp
+
+    logs = sharpness * cosines  # logarithms, since exp of a large sharpness would underflow to a column of zeros
     for _ in range(rounds):
-        shares /= shares.mean(0)
-        shares /= shares.sum(1, keepdims=True)
-    return shares
+        logs = logs - logsumexp(logs, axis=0) + np.log(len(logs))
+        logs = logs - logsumexp(logs, axis=1, keepdims=True)
+    return np.exp(logs)
 
 
 def combine(log_probabilities: np.ndarray, cosines: np.ndarray, weight: float) -> np.ndarray:

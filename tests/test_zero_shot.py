@@ -43,6 +43,11 @@ def test_evening_out_is_entropic_transport(cosines):
     assert np.allclose(found.sum(1), 1) and np.allclose(found.mean(0), 0.2, atol=1e-6)
 
 
+def test_evening_out_stays_finite_when_all_texts_are_nearest_to_one_class():
+    found = zero_shot.even_out(np.array([[0.9, 0.1], [0.8, 0.1]]), sharpness=2000)
+    assert np.allclose(found, np.eye(2), atol=0.02)
+
+
 def test_combination(cosines):
     said = np.log(np.random.default_rng(1).dirichlet(np.ones(5), 40))
     assert np.allclose(zero_shot.combine(said, cosines, 0), said)

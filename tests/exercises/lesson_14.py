@@ -83,6 +83,7 @@ WRONG = {
         "training accuracy": SCORE + (
             f"    known = {MODEL}.fit(vectors, labels).score(vectors, labels)\n    return 'labels' if known > zero else 'descriptions'"
         ),
+        "counts the labels": "def choose(cosines, vectors, labels, files):\n    return 'labels' if len(labels) >= 50 else 'descriptions'",
         "the wrong way round": SCORE + (
             "    folds = StratifiedGroupKFold(4, shuffle=True, random_state=0)\n"
             f"    said = cross_val_predict({MODEL}, vectors, labels, groups=files, cv=folds)\n"
@@ -97,6 +98,11 @@ WRONG = {
         ),
         "multiplies by the temperature": TOP + "    q[i] = torch.softmax(v * temperature, 0)\n    return q",
         "divides by temperature 0": TOP + "    q[i] = torch.softmax(v / temperature, 0)\n    return q",
+        "shares among equals at temperature 0": NEXT + (
+            "    if temperature == 0:\n        return (logits == logits.max()).float()\n"
+            "    low = logits < torch.sort(logits).values[-k]\n"
+            "    return torch.softmax(logits.masked_fill(low, -float('inf')) / temperature, 0)"
+        ),
         "forgets the temperature": TOP + "    q[i] = torch.softmax(v, 0)\n    return q",
     },
 }
