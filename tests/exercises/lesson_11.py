@@ -18,6 +18,12 @@ FOLLOWS = "def follows(clusters, known):\n"
 
 WRONG = {
     "hungarian_accuracy": {
+        "the largest number first": (
+            "def hungarian_accuracy(clusters, labels):\n    table = np.zeros((clusters.max() + 1, labels.max() + 1), int)\n"
+            "    np.add.at(table, (clusters, labels), 1)\n    right = 0\n    while table.max() > 0:\n"
+            "        c, y = np.unravel_index(table.argmax(), table.shape)\n        right += table[c, y]\n"
+            "        table[c], table[:, y] = 0, 0\n    return right / len(labels)\n"
+        ),
         "majority names": ACCURACY + "    return float(table.max(1).sum() / len(labels))\n",
         "numbers taken as names": "def hungarian_accuracy(clusters, labels):\n    return float(np.mean(np.asarray(clusters) == labels))\n",
         "first come, first served": ACCURACY + (
@@ -57,6 +63,7 @@ WRONG = {
         "one for each of ten clusters": IMAGES + "    return clustering.queries(vectors, 10)[0].tolist()\n",
     },
     "sharpen": {
+        "sums of the rows without keepdim": "def sharpen(q):\n    w = q.detach() ** 2 / q.detach().sum(0)\n    return w / w.sum(1)\n",
         "without the sizes": (
             "def sharpen(q):\n    weight = q.detach() ** 2\n    return weight / weight.sum(1, keepdim=True)\n"
         ),

@@ -61,6 +61,7 @@ WRONG = {
             "    c = vectors @ question\n    return [int(i) for i in np.argsort(-c)[:k] if c[i] >= limit]"
         ),
         "the nearest is always returned": SEARCH_HEAD + SEARCH_CHECK + COSINES + "    return [int(i) for i in np.argsort(-c)[:k]]",
+        "only above the limit": SEARCH_HEAD + SEARCH_CHECK + COSINES + "    return [int(i) for i in np.argsort(-c)[:k] if c[i] > limit]",
         "the worst first": SEARCH_HEAD + SEARCH_CHECK + COSINES + "    return [int(i) for i in np.argsort(c)[:k] if c[i] >= limit]",
         "all that reach the limit": SEARCH_HEAD + SEARCH_CHECK + COSINES + "    return [int(i) for i in np.argsort(-c) if c[i] >= limit]",
         "a question of zeros is answered": SEARCH_HEAD + COSINES + "    return [int(i) for i in np.argsort(-c)[:k] if c[i] >= limit]",

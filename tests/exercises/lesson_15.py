@@ -158,6 +158,6 @@ RIGHT = {
         ),
     },
     "plan": {
-        "all weights, twice": "def plan(pairs, grammar):\n    return ['all weights', 0.02]\n",
+        "all weights, twice": "def plan(pairs, grammar):\n    return ['all weights', 0.03]\n",
     },
 }
