@@ -25,6 +25,7 @@ NO_NETWORK = config.ROOT / "tests" / "no_network"
 SECONDS = {"lessons": 480, "solutions": 120}
 BYTES = 3e9
 COST = "cost of the notebook"
+LONGEST = ("test_exercise_answers.py", "test_grader.py")
 own_cache = pytest.StashKey[str]()
 costs: dict[str, tuple[float, int]] = {}  # notebook -> seconds, peak bytes; filled from reports, so that it works under xdist
 
@@ -35,6 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     if not os.environ.get("COURSE_CACHE"):
         config.stash[own_cache] = os.environ["COURSE_CACHE"] = tempfile.mkdtemp(prefix="course-cache-")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest modules first: a worker takes a whole module, and none should be alone with a long one at the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

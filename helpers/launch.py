@@ -25,7 +25,7 @@ def test(pytest_args: list[str]) -> int:
 
     # Notebooks that load both frameworks reach 2 GB, so a machine with little memory runs fewer of them at once.
     count = max(1, min(config.cores(), int(psutil.virtual_memory().total / 2e9)))
-    parallel = [] if {"--pdb", "--trace"} & set(pytest_args) else ["-n", str(count), "--dist", "loadscope"]
+    parallel = [] if {"--pdb", "--trace"} & set(pytest_args) else ["-n", str(count), "--dist", "loadscope", "--no-loadscope-reorder"]
     surroundings = {**os.environ, "COURSE_CORES": "1", "COURSE_PROGRESS": "0", **{name: "1" for name in config.THREAD_VARIABLES}}
     return environment.call([sys.executable, "-m", "pytest", *parallel, *pytest_args], cwd=config.ROOT, env=surroundings)
 

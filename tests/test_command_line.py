@@ -137,7 +137,7 @@ def test_test_runs_pytest_in_the_course_with_one_process_a_core(monkeypatch):
     monkeypatch.setenv("COURSE_CORES", "1")
     assert launch.test(["-k", "x"]) == 1
     command, options = calls[0]
-    assert command == [sys.executable, "-m", "pytest", "-n", "1", "--dist", "loadscope", "-k", "x"]
+    assert command == [sys.executable, "-m", "pytest", "-n", "1", "--dist", "loadscope", "--no-loadscope-reorder", "-k", "x"]
     assert options["cwd"] == config.ROOT and options["env"]["OMP_NUM_THREADS"] == "1"
     launch.test(["--pdb"])
     assert calls[1][0][2:] == ["pytest", "--pdb"], "the debugger needs a single process"
