@@ -112,7 +112,7 @@ def even_out(cosines: np.ndarray, sharpness: float = 20.0, rounds: int = 100) ->
 
     logs = sharpness * cosines  # logarithms, since exp of a large sharpness would underflow to a column of zeros
     for _ in range(rounds):
-        logs = logs - logsumexp(logs, axis=0) + np.log(len(logs))
+        logs = logs - logsumexp(logs, axis=0)
         logs = logs - logsumexp(logs, axis=1, keepdims=True)
     return np.exp(logs)
 

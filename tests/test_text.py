@@ -116,6 +116,20 @@ def test_the_doctor_looks_at_the_encoder():
     assert "weights minilm" in [name for name, _ in doctor.models()]
 
 
+def test_paragraphs_are_those_of_public_definitions_wherever_they_stand(tmp_path):
+    told = '    """{} tells in five words or more."""\n'
+    source = (
+        "try:\n    import x\nexcept ImportError:\n    def fallback():\n    " + told.format("Fallback")
+        + "class Outer:\n" + told.format("Outer") + "    def inner(self):\n    " + told.format("Inner")
+        + "def _private():\n" + told.format("Private") + 'def short():\n    """Too short."""\n'
+    )
+    (tmp_path / "module.py").write_text(source, encoding="utf-8")
+    (tmp_path / "broken.py").write_text("def (", encoding="utf-8")
+    found = {text.split()[0] for text in docstrings.paragraphs(tmp_path / "module.py")}
+    assert found == {"Fallback", "Outer", "Inner"}
+    assert list(docstrings.paragraphs(tmp_path / "broken.py")) == []
+
+
 def test_docstrings_are_clean_and_the_domains_hold_every_topic():
     assert docstrings.first_paragraph("  A :class:`~torch.Tensor` of\n  ``x``.\n\n  More.") == "A torch.Tensor of x."
     for domain in ("source", "target"):
