@@ -1,6 +1,7 @@
 """Feature extraction: run a frozen backbone once over all images, keep the result on disk, and put cheap classifiers on top."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from helpers.data.cache import cached
 if TYPE_CHECKING:
     import torch
     from sklearn.pipeline import Pipeline
+    from torch import nn
 
 BATCH = 64
 POOLINGS = ("mean", "max", "grid")
@@ -66,31 +68,57 @@ def extract(images: np.ndarray, layer: str = "head", size: int = 96, pooling: st
     return _extract(np.asarray(images), size, pooling, lite0.SHA256)[layer]
 
 
-@cached
-def _extract_maps(images: np.ndarray, layer: str, size: int, weights: str) -> np.ndarray:
+def maps_of(model: nn.Module, images: np.ndarray, layers: Sequence[str], size: int | None) -> tuple[np.ndarray, ...]:
+    """The maps (n, channels, height, width) float32 of `model` at each of the `layers`, for uint8 images; nothing is cached."""
     import torch
 
-    model = lite0.load_efficientnet_lite0()
     device = next(model.parameters()).device
-    parts = []
+    parts: dict[str, list[np.ndarray]] = {layer: [] for layer in layers}
     with torch.no_grad(), config.threads(min(BACKBONE_THREADS, config.cores())):
         for start in config.progress(range(0, len(images), BATCH), "extract maps"):
             batch = lite0.preprocess(images[start : start + BATCH], size).to(device, memory_format=torch.channels_last)
-            parts.append(lite0.feature_maps(model, batch)[layer].contiguous().cpu().numpy())
-    return np.concatenate(parts)
+            for layer, maps in lite0.feature_maps(model, batch, layers).items():
+                parts[layer].append(maps.contiguous().cpu().numpy())
+    return tuple(np.concatenate(part) for part in parts.values())
 
 
-def extract_maps(images: np.ndarray, layer: str = "block 10", size: int = 64) -> np.ndarray:
+@cached
+def _extract_pyramid(images: np.ndarray, layers: tuple[str, ...], size: int | None, weights: str) -> tuple[np.ndarray, ...]:
+    return maps_of(lite0.load_efficientnet_lite0(), images, layers, size)
+
+
+def extract_pyramid(
+    images: np.ndarray, layers: Sequence[str] = ("block 4", "block 10"), size: int | None = None, random_seed: int | None = None,
+    calibrate_on: np.ndarray | None = None,
+) -> tuple[np.ndarray, ...]:
+    """The whole maps (n, channels, height, width) float32 at several layers of EfficientNet-Lite0, fine and coarse, cached on disk.
+
+    images: uint8. layers: block 4 has stride 8 and 40 channels, block 10 stride 16 and 112 channels. size: None keeps the images' own.
+    random_seed: the same net with random weights instead (a control), its BatchNorm calibrated on `calibrate_on` (None: on `images`;
+    for test images pass the training images, or test and training maps come from two different nets). Raises as `extract`.
+    """
+    lite0.resize(images[:1], size)  # complain about the arguments before the long run
+    if random_seed is not None:
+        calibration = np.asarray(images if calibrate_on is None else calibrate_on)
+        return _random_pyramid(np.asarray(images), tuple(layers), size, random_seed, calibration)
+    lite0.verify()
+    return _extract_pyramid(np.asarray(images), tuple(layers), size, lite0.SHA256)
+
+
+@cached
+def _random_pyramid(
+    images: np.ndarray, layers: tuple[str, ...], size: int | None, seed: int, calibrate_on: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    return maps_of(lite0.load_random_lite0(calibrate_on, size, seed), images, layers, size)
+
+
+def extract_maps(images: np.ndarray, layer: str = "block 10", size: int | None = 64) -> np.ndarray:
     """The whole maps (n, channels, height, width) float32 of EfficientNet-Lite0 at one layer, from the disk cache when it has them.
 
     As inputs of `lite0.tail(after=layer, …)` they make the rest of the net trainable on a CPU: what comes before is frozen, so it is
     run once. Nothing is pooled: 1,000 images take 7 MB at block 10 and size 64. Raises as `extract`.
     """
-    if layer not in lite0.LAYERS:
-        raise ValueError(f"no layer called {layer!r}: choose one of {', '.join(lite0.LAYERS)}")
-    lite0.resize(images[:1], size)  # complain about the arguments before the long run
-    lite0.verify()
-    return _extract_maps(np.asarray(images), layer, size, lite0.SHA256)
+    return extract_pyramid(images, (layer,), size)[0]
 
 
 def linear_probe(features: np.ndarray, labels: np.ndarray, strength: float = 0.1) -> Pipeline:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,10 +65,35 @@ def load_efficientnet_lite0() -> nn.Module:
     return model.eval().to(config.device(), memory_format=torch.channels_last)
 
 
-def resize(images: np.ndarray, size: int) -> torch.Tensor:
+def load_random_lite0(images: np.ndarray, size: int | None = None, seed: int = 0) -> nn.Module:
+    """The same net with random weights: what the architecture alone can do, the control for every claim about pretraining.
+
+    Its BatchNorm statistics are calibrated on up to 256 of the uint8 `images`: with the initial ones (mean 0, variance 1) signals fade
+    or blow up from block to block, and the control would lose for that reason alone. Raises as `resize`.
+    """
+    import torch
+    from efficientnet_lite_pytorch import EfficientNet
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = EfficientNet.from_name("efficientnet-lite0", image_size=None)
+        order = torch.randperm(len(images))[:256].numpy()
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain average over all batches, instead of one that forgets
+    model.train().to(config.device(), memory_format=torch.channels_last)
+    with torch.no_grad():
+        for part in np.array_split(order, -(-len(order) // 64)):
+            feature_maps(model, preprocess(np.asarray(images)[part], size).to(config.device()))
+    return model.eval()
+
+
+def resize(images: np.ndarray, size: int | None) -> torch.Tensor:
     """uint8 images (n, h, w) or (n, h, w, 3) -> float32 (n, 3, size, size), still in 0-255; grey images get three equal channels.
 
-    Raises ValueError for unusable images (see `check_images`), for floats, and for a size that is not a multiple of 32.
+    size: a multiple of 32, or None to keep height and width as they are. Raises ValueError for unusable images (see `check_images`),
+    for floats, for another size, and for images of less than 32 pixels that are to keep their size.
     """
     import torch
     import torch.nn.functional as F
@@ -75,28 +101,40 @@ def resize(images: np.ndarray, size: int) -> torch.Tensor:
     images = check_images(images)
     if images.dtype != np.uint8:
         raise ValueError(f"images have dtype {images.dtype}: this net takes uint8 in 0-255, multiply 0-1 floats by 255 and round")
-    if size < MULTIPLE or size % MULTIPLE:
+    if size is None and min(images.shape[1:3]) < MULTIPLE:
+        raise ValueError(f"the images have {images.shape[2]} x {images.shape[1]} pixels: the net needs {MULTIPLE} or more, pass a size")
+    if size is not None and (size < MULTIPLE or size % MULTIPLE):
         raise ValueError(f"size is {size}: the net halves the image five times, choose a multiple of {MULTIPLE}")
     colour = images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=-1)
     tensor = torch.from_numpy(np.ascontiguousarray(colour.transpose(0, 3, 1, 2))).float()
+    if size is None:
+        return tensor
     return F.interpolate(tensor, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
-def preprocess(images: np.ndarray, size: int) -> torch.Tensor:
+def preprocess(images: np.ndarray, size: int | None) -> torch.Tensor:
     """What this net was trained on: (pixel - 127) / 128, about -1 to 1. Takes and raises what `resize` does."""
     return (resize(images, size) - 127) / 128
 
 
-def feature_maps(model: nn.Module, batch: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The maps (n, channels, height, width) at every layer of `LAYERS`, from one forward pass over a preprocessed batch."""
+def feature_maps(model: nn.Module, batch: torch.Tensor, layers: Sequence[str] = LAYERS) -> dict[str, torch.Tensor]:
+    """The maps (n, channels, height, width) at the `layers`, from one forward pass over a preprocessed batch that ends after the last.
+
+    Raises ValueError for a layer that is not one of `LAYERS`.
+    """
+    for layer in layers:
+        if layer not in LAYERS:
+            raise ValueError(f"no layer called {layer!r}: choose one of {', '.join(LAYERS)}")
+    last = max(LAYERS.index(layer) for layer in layers)
     maps = {}
     x = model._swish(model._bn0(model._conv_stem(batch)))
-    for number, block in enumerate(model._blocks, start=1):
+    for number, block in enumerate(model._blocks[: (*BLOCKS, len(model._blocks))[last]], start=1):
         x = block(x)
-        if number in BLOCKS:
+        if f"block {number}" in layers:
             maps[f"block {number}"] = x
-    maps["head"] = model._swish(model._bn1(model._conv_head(x)))
-    return maps
+    if "head" in layers:
+        maps["head"] = model._swish(model._bn1(model._conv_head(x)))
+    return {layer: maps[layer] for layer in layers}
 
 
 def tail(after: str, until: str, classes: int) -> nn.Module:
