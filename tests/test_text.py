@@ -1,4 +1,5 @@
 """The sentence encoder, its features, and the texts."""
+import ast
 import shutil
 
 import numpy as np
@@ -125,9 +126,38 @@ def test_paragraphs_are_those_of_public_definitions_wherever_they_stand(tmp_path
     )
     (tmp_path / "module.py").write_text(source, encoding="utf-8")
     (tmp_path / "broken.py").write_text("def (", encoding="utf-8")
+    (tmp_path / "no_text.py").write_bytes(b"\xff\xfe\x00")
     found = {text.split()[0] for text in docstrings.paragraphs(tmp_path / "module.py")}
     assert found == {"Fallback", "Outer", "Inner"}
-    assert list(docstrings.paragraphs(tmp_path / "broken.py")) == []
+    assert list(docstrings.paragraphs(tmp_path / "broken.py")) == list(docstrings.paragraphs(tmp_path / "no_text.py")) == []
+
+
+def test_paragraphs_are_those_that_pythons_parser_finds():
+    folder = docstrings.library("torch/nn/modules")
+    for file in (*folder.glob("[c-f]*.py"), docstrings.library("networkx/algorithms") / "cycles.py"):
+        nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        public = [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_")]
+        texts = [docstrings.first_paragraph(ast.get_docstring(node) or "") for node in public]
+        expected = [text for text in texts if docstrings.WORDS[0] <= len(text.split()) <= docstrings.WORDS[1]]
+        assert list(docstrings.paragraphs(file)) == expected and expected, file.name
+
+
+def test_paragraphs_of_unusual_definitions(tmp_path):
+    source = (
+        'class Annotated(dict[str, int]):\n    x = """This is no docstring at all."""\n'
+        'def defaults(a={"one": "two"}, b=lambda x: "three",\n             c=(1,)) -> dict[str, int]:  # a comment: with a colon\n'
+        "    # and another one\n    'Said in simple quotes, with defaults.'\n"
+        'def example():\n    """Shows an example of a definition.\n\n'
+        '    def no_definition():\n        "This stands in an example only."\n    """\n'
+        'def joined():\n    (\n        """Joined from two strings by plus."""\n        + "more"\n    )\n'
+        'async def later(): "Says it in one line only"\n'
+        'def unknown_escape():\n    "This has an escape \\N{none} unknown to Python"\n'
+    )
+    (tmp_path / "module.py").write_text(source, encoding="utf-8")
+    assert list(docstrings.paragraphs(tmp_path / "module.py")) == [
+        "Said in simple quotes, with defaults.", "Shows an example of a definition.", "Joined from two strings by plus.",
+        "Says it in one line only",
+    ]  # fmt: skip
 
 
 def test_docstrings_are_clean_and_the_domains_hold_every_topic():

@@ -19,7 +19,12 @@ SOURCE = {
     "statistics": "scipy/stats", "signals": "scipy/signal", "graphs": "networkx", "plots": "matplotlib", "algebra": "sympy",
 }  # fmt: skip
 TARGET = {"neural nets": "keras/src/layers", "images": "PIL", "tables": "dask/dataframe", "the web": "requests"}
-STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
+# Python's own parser would need five times as long for a library: definitions are found by their first line, and only what lies between
+# a name and its docstring is looked at more closely.
+DEFINITION = re.compile(r"^([ \t]*)(?:async[ \t]+def|def|class)[ \t]+(\w+)", re.M)
+STRING = r"""(?:\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?'''|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')"""
+IN_SIGNATURE = re.compile(rf"#[^\n]*|[rRbBuUfF]{{0,2}}{STRING}|[()\[\]{{}}:]", re.S)
+LITERAL = re.compile(rf"(?:\s|#[^\n]*\n)*(?:([rRuU]?{STRING})[ \t]*(?=[#;\n]|\Z)|\(\s*([rRuU]?{STRING}))", re.S)
 WORDS = (5, 60)  # shorter ones say nothing, longer ones are not one paragraph
 
 
@@ -49,20 +54,41 @@ def first_paragraph(docstring: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
+def end_of_signature(source: str, start: int) -> int:
+    """The place after the colon that ends the signature of the definition whose name ends at `start`; `start` when there is none."""
+    depth = 0
+    for token in IN_SIGNATURE.finditer(source, start):
+        if token[0] == ":" and not depth:
+            return token.end()
+        depth += (token[0] in "([{") - (token[0] in ")]}")
+    return start
+
+
 def paragraphs(file: Path) -> Iterator[str]:
-    """The first paragraphs of the public functions, methods and classes in a Python file, which is read and not run."""
+    """The first paragraphs of the public functions, methods and classes in a Python file, which is read and not run.
+
+    Outer definitions come before inner ones. A file that is not text gives nothing.
+    """
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError):
+        source = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
         return
-    level = [tree]
-    while level:  # unlike `ast.walk`, past expressions: they are most of a tree and hold no definition
-        level = [child for node in level for child in ast.iter_child_nodes(node) if isinstance(child, STATEMENTS)]
-        for node in level:
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
-                text = first_paragraph(ast.get_docstring(node) or "")
-                if WORDS[0] <= len(text.split()) <= WORDS[1]:
-                    yield text
+    found, place = [], 0
+    if of_module := LITERAL.match(source):
+        place = of_module.end()
+    while definition := DEFINITION.search(source, place):
+        place = end_of_signature(source, definition.end())
+        if literal := LITERAL.match(source, place):
+            place = literal.end()  # an example in a docstring is no definition
+            if not definition[2].startswith("_"):
+                found.append((len(definition[1].expandtabs()), definition.start(), literal[1] or literal[2]))
+    for _, _, literal in sorted(found):
+        try:
+            text = first_paragraph(ast.literal_eval(literal))
+        except SyntaxError:  # an escape that Python does not know
+            continue
+        if WORDS[0] <= len(text.split()) <= WORDS[1]:
+            yield text
 
 
 @cached
