@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).parent / "backbones" / "weights" / "translators.safetensors"
 STEPS = 120  # of training on a new language; a net from scratch is given three times as many
 SWEEP = Path(__file__).with_suffix(".json")
+RUNS = SWEEP.with_name("seq2seq_runs.json")  # accuracies that take too long for a lesson, made by data_scripts/run_translators.py
 VOCABULARY = ("words", "output")  # the parts that belong to one language
 DECODER = ("decoder", "query", "combine")
 # What is trained on the new language; the rest of the source's net stays as it is.
