@@ -5,6 +5,7 @@ nbval makes one test of each code cell; the hooks here work on the notebook as a
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -39,8 +40,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest modules first: a worker takes a whole module, and none should be alone with a long one at the end."""
+    """The longest modules first: a worker takes whole modules, and none should be alone with a long one at the end."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """As --dist loadscope, but the longest modules are dealt out lesson by lesson instead of whole."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByLesson(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            scope, lesson = super()._split_scope(nodeid), re.search(r"\[(\d\d_\w+)", nodeid)
+            return f"{scope} {lesson[1]}" if lesson and scope.endswith(LONGEST) else scope
+
+    return ByLesson(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
