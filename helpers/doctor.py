@@ -152,7 +152,7 @@ def vicreg() -> str:
 
 def data() -> Iterator[Check]:
     """Every data set, compared with what it should be."""
-    for name in ("digits", "glyphs", "photos", "faces", "docstrings", "logs", "number_words"):
+    for name in ("digits", "glyphs", "photos", "faces", "docstrings", "logs", "number_words", "spoken_digits"):
         yield f"data {name}", lambda name=name: _module(f"data.{name}").verify()
 
 

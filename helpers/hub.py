@@ -40,6 +40,14 @@ MODELS = {
         "Helsinki-NLP/opus-mt-en-es", "main", "AutoModelForSeq2SeqLM", "Apache-2.0", 310,
         "translates English to Spanish; MarianMT, trained on OPUS (Tiedemann & Thottingal 2020)", "sentencepiece",
     ),
+    "clip": HubModel(
+        "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "main", "AutoModel", "MIT", 610,
+        "puts images and English texts into one space; CLIP (Radford et al. 2021), trained on the two billion pairs of LAION",
+    ),
+    "speech": HubModel(
+        "openai/whisper-tiny", "main", "AutoModel", "Apache-2.0", 150,
+        "turns speech into states and text; Whisper with 39 million parameters (Radford et al. 2022)",
+    ),
 }  # fmt: skip
 
 

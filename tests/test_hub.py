@@ -101,6 +101,18 @@ number_words.texts = lambda language: [f"{number} in {language}" for number in r
 language_models.translate.__defaults__ = (8,)  # with random weights it says one word for ever
 exec(cell("15"))
 """
+SOUNDS = """
+from helpers import audio, crossmodal, features
+from helpers.data import captioned_photos, photos, spoken_digits
+
+spoken_digits.URL, spoken_digits.REGISTRY = os.environ["HF_ENDPOINT"] + "/{name}", Path(os.environ["TINY_REGISTRY"])
+data = captioned_photos.load_captioned_photos(1, 2)
+in_train = data.groups == photos.TRAIN
+offered, truth = np.unique(data.attributes[~in_train], axis=0, return_inverse=True)
+truth, asked = truth.ravel(), {"other words": [captioned_photos.caption(row, 2, True) for row in offered]}
+frozen, raw = audio.ARMS[0], audio.ARMS[3]
+exec(cell("20"))
+"""
 
 
 def run(folder: Path, server: tiny_hub.Server, code: str, **settings: str) -> str:
@@ -151,7 +163,7 @@ def test_a_damaged_file_and_a_model_that_is_not_there_are_sentences(loaded):
 
 def test_offline_wrong_names_and_missing_packages(monkeypatch):
     monkeypatch.delenv("COURSE_PROFILE", raising=False)
-    with pytest.raises(ValueError, match="no model called 'gpt5': choose one of entailment, gpt, translator"):
+    with pytest.raises(ValueError, match="no model called 'gpt5': choose one of entailment, gpt, translator, clip, speech"):
         hub.load("gpt5")
     with pytest.raises(CourseError, match=r"gpt2 \(550 MB\) must be downloaded, .* offline profile: set COURSE_PROFILE=full"):
         hub.load("gpt")
@@ -198,7 +210,7 @@ print(len(language_models.translate(["two hundred", "dos mil"], tokenizer, model
         assert run(tmp_path, server, code).splitlines()[-1] == "2"
 
 
-@pytest.mark.parametrize("lesson", ["12", "14", "15"])
+@pytest.mark.parametrize("lesson", ["12", "14", "15", "20"])
 def test_the_cell_of_a_lesson_says_offline_what_it_would_do(lesson, capsys):
     import nbformat
 
@@ -216,10 +228,18 @@ def test_the_cells_of_the_lessons_run_in_the_full_profile(files, tmp_path):
     lines = [f"{'good and true' if place % 3 else 'dull and false'} , film {place}\t{int(place % 3 > 0)}" for place in range(90)]
     reviews = {"train": "\n".join(lines).encode(), "test": "\n".join(lines[:40]).encode()}
     hashes = json.dumps({split: hashlib.sha256(content).hexdigest() for split, content in reviews.items()})
-    with tiny_hub.serve(files | {f"/{split}.tsv": content for split, content in reviews.items()}) as server:
+    people = {f"{digit}_{name}_0.wav": tiny_hub.recording(place) for place, name in enumerate("abcdef") for digit in (0, 7)}
+    registry = tmp_path / "registry.json"
+    registry.write_text(json.dumps({name: hashlib.sha256(content).hexdigest() for name, content in people.items()}), encoding="utf-8")
+    served = {f"/{split}.tsv": content for split, content in reviews.items()} | {f"/{name}": wav for name, wav in people.items()}
+    settings = {"TINY_SHA256": hashes, "TINY_REGISTRY": str(registry)}
+    with tiny_hub.serve(files | served) as server:
         # With one core everything stays in one process.
-        printed = run(tmp_path, server, REVIEWS + TOPICS + NUMBERS, TINY_SHA256=hashes, COURSE_CORES="1")
+        printed = run(tmp_path, server, REVIEWS + TOPICS + NUMBERS + SOUNDS, COURSE_CORES="1", **settings)
     assert re.search(r"word counts +embedding", printed) and re.search(r"200 +1\.000 ± 0\.000", printed), printed
     methods = "six sentences|entailment|GPT-2, [04] examples"
     assert len(re.findall(rf"({methods}) +\{{'as it is': '\d\.\d\d', 'centred': '\d\.\d\d'\}}", printed)) == 6, printed
     assert "Where is the station?" in printed and "of 200 numbers are right from the first word to the end" in printed
+    assert re.search(r"CLIP names the subject of \d\.\d{3} of the test images", printed) and "CLIP, captions in other words" in printed
+    rows = re.findall(r"one real person, (Whisper, frozen|frozen, block 10|raw spectrogram).*\d\.\d{3} ± \d\.\d{3}", printed)
+    assert len(rows) == 3, printed

@@ -1,9 +1,11 @@
-"""Three tiny models of random weights with the architectures of `helpers.hub.MODELS`, and a server of files on this machine."""
+"""Tiny models of random weights with the architectures of `helpers.hub.MODELS`, and a server of files on this machine."""
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import threading
+import wave
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -67,7 +69,40 @@ def translator():
     return tokenizer("$A </s>", 256), transformers.MarianMTModel(settings).eval()
 
 
-TINY = {"entailment": entailment, "gpt": gpt, "translator": translator}
+def clip():
+    """(tokenizer, model) of CLIP's kind, for images of 32 x 32 pixels."""
+    torch.manual_seed(0)
+    shared = dict(hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2)
+    settings = transformers.CLIPConfig(
+        text_config=dict(vocab_size=300, max_position_embeddings=64, bos_token_id=0, pad_token_id=1, eos_token_id=2, **shared),
+        vision_config=dict(image_size=32, patch_size=8, **shared), projection_dim=8,
+    )
+    return tokenizer("<s> $A </s>"), transformers.CLIPModel(settings).eval()
+
+
+def speech():
+    """(tokenizer, model) of Whisper's kind: 30 seconds of 80 mel bands."""
+    torch.manual_seed(0)
+    settings = transformers.WhisperConfig(
+        vocab_size=300, num_mel_bins=80, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_source_positions=1500, max_target_positions=64,
+        pad_token_id=1, bos_token_id=0, eos_token_id=2, decoder_start_token_id=0,
+    )
+    return tokenizer("$A </s>"), transformers.WhisperModel(settings).eval()
+
+
+TINY = {"entailment": entailment, "gpt": gpt, "translator": translator, "clip": clip, "speech": speech}
+
+
+def recording(seed: int) -> bytes:
+    """A WAV file of noise, 3,000 samples at 8,000 a second."""
+    buffer, generator = io.BytesIO(), torch.Generator().manual_seed(seed)
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(torch.randint(-3000, 3000, (3000,), generator=generator, dtype=torch.int16).numpy().astype("<i2").tobytes())
+    return buffer.getvalue()
 
 
 def save(folder: Path) -> dict[str, bytes]:
