@@ -140,7 +140,8 @@ def models() -> Iterator[Check]:
     for source in sources:
         yield f"weights {source}", lambda source=source: f"verified: {_module('backbones.small_cnn').verify(source).name}"
     yield "weights vicreg", vicreg
-    yield "weights translators", lambda: f"verified: {_module('seq2seq').verify().name}"
+    for name, module in (("translators", "seq2seq"), ("upscalers", "super_resolution")):
+        yield f"weights {name}", lambda module=module: f"verified: {_module(module).verify().name}"
 
 
 def vicreg() -> str:
