@@ -26,9 +26,9 @@ TRAIN, TEST, VALIDATION = (300, 0, True), (100, 1, False), (100, 2, True)  # sce
 SCENES = (20, 100)
 STEPS, SCRATCH_STEPS = 120, 400
 TRIED = {
-    "density map": (2e-3, 4e-3, 8e-3, 16e-3),
-    "density map, random backbone": (1e-3, 2e-3, 4e-3, 8e-3),
-    "density map from scratch": (2e-3, 6e-3, 2e-2),
+    "density map": (4e-3, 8e-3, 16e-3),
+    "density map, random backbone": (2e-3, 4e-3, 8e-3),
+    "density map from scratch": (6e-3, 2e-2, 6e-2),
 }
 RATES = {"density map": 8e-3, "density map, random backbone": 4e-3, "density map from scratch": 2e-2}
 SEEDS = {

@@ -6,7 +6,6 @@ too and thrown away afterwards. `pretrain` is the one loop for all of them.
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 from collections.abc import Callable
 from functools import lru_cache
@@ -19,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helpers import experiment, training
+from helpers.backbones import shipped
 from helpers.backbones.small_cnn import WEIGHTS, SmallCNN
 from helpers.data.augment import Augment, jitter
-from helpers.errors import CourseError
 
 Objective = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
 RATES_FILE = Path(__file__).with_suffix(".json")
@@ -326,12 +325,7 @@ def load_net(name: str) -> SmallCNN:
     """The shipped net in the file of this name, a key of `provenance()["nets"]`. Raises CourseError when it is missing or damaged."""
     from safetensors.torch import load_file
 
-    path = WEIGHTS / name
-    again = "run `git checkout helpers/backbones/weights`, or make it anew with data_scripts/make_selfsupervised_weights.py"
-    if not path.is_file():
-        raise CourseError(f"the weights {path.name} are missing: {again}")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != provenance()["nets"][name]["sha256"]:
-        raise CourseError(f"{path.name} is damaged or was changed: {again}")
+    path = shipped.verified(WEIGHTS / name, provenance()["nets"][name]["sha256"], "make_selfsupervised_weights.py")
     model = SmallCNN(classes=2)
     model.features.load_state_dict(load_file(path))
     return model.eval()

@@ -6,7 +6,6 @@ vocabulary, which belongs to one language).
 from __future__ import annotations
 
 import copy
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -17,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from helpers.backbones import shipped
 from helpers.data.number_words import BLANK, END, PADDING, SPECIAL, START, Language, symbols
-from helpers.errors import CourseError
 from helpers.experiment import best_rates
 from helpers.finetuning import unfreeze_only
 from helpers.training import History, fit
@@ -252,19 +251,8 @@ def provenance() -> dict:
 
 
 def verify() -> Path:
-    """The path of the shipped weights, after comparing their sha256 with the recorded one.
-
-    Raises CourseError when the file is missing or its hash differs.
-    """
-    if not WEIGHTS.is_file():
-        raise CourseError(f"the weights {WEIGHTS.name} are missing: run `git checkout helpers/backbones/weights`")
-    found, expected = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(), provenance()["sha256"]
-    if found != expected:
-        raise CourseError(
-            f"{WEIGHTS.name} has sha256 {found[:8]}…, expected {expected[:8]}…: it is damaged or was changed; "
-            "run `git checkout helpers/backbones/weights`, or make it anew with data_scripts/make_translators.py"
-        )
-    return WEIGHTS
+    """The path of the shipped weights. Raises CourseError as `shipped.verified`."""
+    return shipped.verified(WEIGHTS, provenance()["sha256"], "make_translators.py")
 
 
 def load_translator(source: str, number: int = 0) -> Translator:

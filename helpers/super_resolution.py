@@ -1,7 +1,6 @@
 """Super-resolution: shrink, enlarge, a small net that adds what bicubic enlargement lacks, and how to judge the result."""
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from helpers.errors import CourseError
+from helpers.backbones import shipped
 from helpers.training import fit
 
 FACTOR = 2
@@ -131,19 +130,8 @@ def provenance() -> dict:
 
 
 def verify() -> Path:
-    """The path of the shipped weights, after comparing their sha256 with the recorded one.
-
-    Raises CourseError when the file is missing or its hash differs.
-    """
-    if not WEIGHTS.is_file():
-        raise CourseError(f"the weights {WEIGHTS.name} are missing: run `git checkout helpers/backbones/weights`")
-    found, expected = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest(), provenance()["sha256"]
-    if found != expected:
-        raise CourseError(
-            f"{WEIGHTS.name} has sha256 {found[:8]}…, expected {expected[:8]}…: it is damaged or was changed; "
-            "run `git checkout helpers/backbones/weights`, or make it anew with data_scripts/make_upscalers.py"
-        )
-    return WEIGHTS
+    """The path of the shipped weights. Raises CourseError as `shipped.verified`."""
+    return shipped.verified(WEIGHTS, provenance()["sha256"], "make_upscalers.py")
 
 
 def load_upscaler(source: str, number: int = 0) -> Upscaler:

@@ -1,7 +1,6 @@
 """A small convolutional net for 8x8 images, and its weights pretrained on several sources."""
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from helpers.errors import CourseError
+from helpers.backbones import shipped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,21 +52,8 @@ def provenance(source: str) -> dict:
 
 
 def verify(source: str) -> Path:
-    """The path of the weights, after comparing their sha256 with the recorded one.
-
-    Raises CourseError when the file is missing or its hash differs.
-    """
-    path = WEIGHTS / f"{source}.safetensors"
-    expected = provenance(source)["sha256"]
-    if not path.is_file():
-        raise CourseError(f"the weights {path.name} are missing: run `git checkout helpers/backbones/weights`")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != expected:
-        raise CourseError(
-            f"{path.name} has sha256 {found[:8]}…, expected {expected[:8]}…: it is damaged or was changed; "
-            "run `git checkout helpers/backbones/weights`, or make it anew with data_scripts/make_small_cnn_weights.py"
-        )
-    return path
+    """The path of the weights. Raises as `provenance`, and CourseError as `shipped.verified`."""
+    return shipped.verified(WEIGHTS / f"{source}.safetensors", provenance(source)["sha256"], "make_small_cnn_weights.py")
 
 
 def load_small_cnn(source: str) -> SmallCNN:
