@@ -140,7 +140,7 @@ def models() -> Iterator[Check]:
     for source in sources:
         yield f"weights {source}", lambda source=source: f"verified: {_module('backbones.small_cnn').verify(source).name}"
     yield "weights vicreg", vicreg
-    for name, module in (("translators", "seq2seq"), ("upscalers", "super_resolution")):
+    for name, module in (("translators", "seq2seq"), ("upscalers", "super_resolution"), ("gan", "generative")):
         yield f"weights {name}", lambda module=module: f"verified: {_module(module).verify().name}"
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 class HubModel(NamedTuple):
-    """Where a model lies and what it is. auto_class: of transformers. megabytes: to download, about. package: its tokenizer's."""
+    """Where a model lies and what it is. auto_class: of transformers. megabytes: to download, about. package: its tokenizer's.
+    reader: the class of transformers that makes the model's input."""
 
     repository: str
     revision: str
@@ -23,6 +24,7 @@ class HubModel(NamedTuple):
     megabytes: int
     purpose: str
     package: str = "transformers"
+    reader: str = "AutoTokenizer"
 
 
 # "main" is whatever the hub holds today. Put the hash of a commit in its place, here and nowhere else, once a run with a network
@@ -40,6 +42,11 @@ MODELS = {
         "Helsinki-NLP/opus-mt-en-es", "main", "AutoModelForSeq2SeqLM", "Apache-2.0", 310,
         "translates English to Spanish; MarianMT, trained on OPUS (Tiedemann & Thottingal 2020)", "sentencepiece",
     ),
+    "painter": HubModel(
+        "openai/imagegpt-small", "main", "ImageGPTForCausalImageModeling", "Apache-2.0", 320,
+        "draws pictures of 32x32 pixels, pixel by pixel; Image GPT, trained on ImageNet (Chen et al. 2020)",
+        reader="ImageGPTImageProcessorPil",
+    ),
     "clip": HubModel(
         "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "main", "AutoModel", "MIT", 610,
         "puts images and English texts into one space; CLIP (Radford et al. 2021), trained on the two billion pairs of LAION",
@@ -52,7 +59,7 @@ MODELS = {
 
 
 def load(name: str) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """(tokenizer, model) in evaluation mode on `config.device()`, in float32; needs COURSE_PROFILE=full.
+    """(tokenizer or image processor, model) in evaluation mode on `config.device()`, in float32; needs COURSE_PROFILE=full.
 
     name: one of `MODELS`. The hub's own client downloads it once and keeps it in its own cache folder (HF_HOME moves it); a file
     gets its name there only when it is complete.
@@ -74,7 +81,7 @@ def load(name: str) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MarianMT's tokenizer recommends a package that we do not need
-            tokenizer = transformers.AutoTokenizer.from_pretrained(entry.repository, revision=entry.revision)
+            tokenizer = getattr(transformers, entry.reader).from_pretrained(entry.repository, revision=entry.revision)
             model_class = getattr(transformers, entry.auto_class)
             model = model_class.from_pretrained(entry.repository, revision=entry.revision, dtype="float32")
     except Exception as error:  # of the network, the hub, the disk or a damaged file: each library has its own

@@ -69,6 +69,17 @@ def translator():
     return tokenizer("$A </s>", 256), transformers.MarianMTModel(settings).eval()
 
 
+def painter(side: int = 8, colours: int = 16):
+    """(image processor, model) of Image GPT's kind."""
+    torch.manual_seed(0)
+    settings = transformers.ImageGPTConfig(
+        vocab_size=colours + 1, n_positions=side * side, n_embd=16, n_layer=2, n_head=2, initializer_range=0.3
+    )
+    clusters = (2 * torch.rand(colours, 3) - 1).tolist()
+    processor = transformers.ImageGPTImageProcessorPil(clusters=clusters, size={"height": side, "width": side})
+    return processor, transformers.ImageGPTForCausalImageModeling(settings).eval()
+
+
 def clip():
     """(tokenizer, model) of CLIP's kind, for images of 32 x 32 pixels."""
     torch.manual_seed(0)
@@ -91,7 +102,7 @@ def speech():
     return tokenizer("$A </s>"), transformers.WhisperModel(settings).eval()
 
 
-TINY = {"entailment": entailment, "gpt": gpt, "translator": translator, "clip": clip, "speech": speech}
+TINY = {"entailment": entailment, "gpt": gpt, "translator": translator, "painter": painter, "clip": clip, "speech": speech}
 
 
 def recording(seed: int) -> bytes:
