@@ -8,18 +8,16 @@ gan.safetensors (16-bit floats) and gan.json; the same versions on the same mach
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import sys
 from pathlib import Path
 
 import joblib
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import nn
 
 from helpers import config, generative, training
+from helpers.backbones import shipped
 from helpers.backbones.small_cnn import SmallCNN
 from helpers.data import augment, glyphs
 from helpers.data.digits import load_digits
@@ -75,7 +73,6 @@ def main() -> int:
         generator.load_state_dict(state)
         drawn = generative.judged(judge, generative.sample(generator, labels))[0]
         distances.append(round(generative.frechet_distance(drawn, features), 3))
-    data = save(tensors)
     record = {
         "distances": distances,
         "the_numbers": "Fréchet distance of 600 pictures of each net to 600 new font digits, in the judge's features; seeds 0, 1, 2, …",
@@ -84,14 +81,8 @@ def main() -> int:
         "rate": RATE,
         "font_digits": PER_CLASS * generative.CLASSES,
         "judge": f"{JUDGE_STEPS} steps on {len(generative.JUDGES)} of scikit-learn's digits",
-        "versions": {"torch": torch.__version__.split("+")[0], "numpy": np.__version__},
-        "licence": "CC0 1.0",
-        "sha256": hashlib.sha256(data).hexdigest(),
     }
-    (folder / generative.WEIGHTS.name).write_bytes(data)
-    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    (folder / generative.WEIGHTS.with_suffix(".json").name).write_text(text, encoding="utf-8")
-    print(f"{distances}, {len(data) / 1e6:.2f} MB, sha256 {record['sha256'][:8]}…")
+    print(distances, shipped.store(folder / generative.WEIGHTS.name, tensors, record))
     return 0
 
 

@@ -9,17 +9,15 @@ translators.json; the same versions on the same machine give the same bytes.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import sys
 from pathlib import Path
 
 import joblib
 import numpy as np
 import torch
-from safetensors.torch import save
 
 from helpers import config, seq2seq
+from helpers.backbones import shipped
 from helpers.data import number_words
 
 NETS = {"Spanish": 5, "English": 3, "shuffled Spanish": 3}
@@ -59,7 +57,6 @@ def main() -> int:
     for (name, seed), (weights, score) in zip(wanted, made, strict=True):
         tensors |= {f"{name}.{seed}.{part}": tensor.contiguous() for part, tensor in weights.items()}
         scores[name].append(round(score, 4))
-    data = save(tensors)
     record = {
         "nets": scores,
         "the_numbers_behind_nets": "exact match on 2,000 numbers held out, seeds 0, 1, 2, …",
@@ -67,14 +64,8 @@ def main() -> int:
         "steps": STEPS,
         "batch_size": BATCH_SIZE,
         "learning_rate": LEARNING_RATE,
-        "versions": {"torch": torch.__version__.split("+")[0], "numpy": np.__version__},
-        "licence": "CC0 1.0",
-        "sha256": hashlib.sha256(data).hexdigest(),
     }
-    (folder / seq2seq.WEIGHTS.name).write_bytes(data)
-    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    (folder / seq2seq.WEIGHTS.with_suffix(".json").name).write_text(text, encoding="utf-8")
-    print(f"{scores}, {len(data) / 1e6:.2f} MB, sha256 {record['sha256'][:8]}…")
+    print(scores, shipped.store(folder / seq2seq.WEIGHTS.name, tensors, record))
     return 0
 
 

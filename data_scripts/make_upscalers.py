@@ -9,18 +9,16 @@ machine give the same bytes.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import sys
 from pathlib import Path
 
 import joblib
 import numpy as np
 import torch
-from safetensors.torch import save
 
 from helpers import config
 from helpers import super_resolution as sr
+from helpers.backbones import shipped
 from helpers.data import pages
 
 STEPS, LEARNING_RATE, PATCHES, SEEDS = sr.PRETRAINING_STEPS, 3e-3, 600, 3
@@ -48,7 +46,6 @@ def main() -> int:
     for (source, seed), (weights, score) in zip(wanted, made, strict=True):
         tensors |= {f"{source}.{seed}.{part}": tensor.contiguous() for part, tensor in weights.items()}
         scores[source].append(round(score, 2))
-    data = save(tensors)
     record = {
         "nets": scores,
         "the_numbers_behind_nets": "mean PSNR in dB on 200 other patches of the same source, seeds 0, 1, 2",
@@ -57,14 +54,8 @@ def main() -> int:
         "learning_rate": LEARNING_RATE,
         "patches": PATCHES,
         "photographs": list(pages.PHOTOGRAPHS),
-        "versions": {"torch": torch.__version__.split("+")[0], "numpy": np.__version__},
-        "licence": "CC0 1.0",
-        "sha256": hashlib.sha256(data).hexdigest(),
     }
-    (folder / sr.WEIGHTS.name).write_bytes(data)
-    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    (folder / sr.WEIGHTS.with_suffix(".json").name).write_text(text, encoding="utf-8")
-    print(f"{scores}, {len(data) / 1e6:.2f} MB, sha256 {record['sha256'][:8]}…")
+    print(scores, shipped.store(folder / sr.WEIGHTS.name, tensors, record))
     return 0
 
 

@@ -329,11 +329,7 @@ def verify() -> Path:
 
 
 def _load(model: nn.Module, head: str) -> nn.Module:
-    from safetensors import safe_open
-
-    with safe_open(verify(), framework="pt") as file:
-        state = {name.removeprefix(head): file.get_tensor(name) for name in file.keys() if name.startswith(head)}
-    model.load_state_dict({name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()})
+    model.load_state_dict(shipped.part(verify(), head))
     return model.eval()
 
 

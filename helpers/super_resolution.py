@@ -139,16 +139,12 @@ def load_upscaler(source: str, number: int = 0) -> Upscaler:
 
     Raises ValueError for a source or number that there is not, and as `verify`.
     """
-    from safetensors import safe_open
-
     nets = provenance()["nets"]
     if source not in nets:
         raise ValueError(f"no net pretrained on {source!r}: choose one of {', '.join(nets)}")
     if not 0 <= number < len(nets[source]):
         raise ValueError(f"number is {number}: there are {len(nets[source])} nets of {source}, choose 0 to {len(nets[source]) - 1}")
-    head = f"{source}.{number}."
-    with safe_open(verify(), framework="pt") as file:
-        state = {name.removeprefix(head): file.get_tensor(name).float() for name in file.keys() if name.startswith(head)}
+    state = shipped.part(verify(), f"{source}.{number}.")
     model = Upscaler()
     model.load_state_dict(state)
     return model.eval()

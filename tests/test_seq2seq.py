@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from helpers import seq2seq
+from helpers.backbones import shipped
 from helpers.data import number_words
 from helpers.data.number_words import END, PADDING, START, load_language, symbols
 from helpers.errors import CourseError
@@ -233,3 +234,16 @@ def test_what_there_is_not_is_refused(speaker):
     for call in (lambda: seq2seq.train(speaker, language, [10_000], steps=1), lambda: seq2seq.exact_match(speaker, language, [10_000])):
         with pytest.raises(ValueError, match="the number 10000 has no text"):
             call()
+
+
+def test_what_is_stored_is_what_is_loaded(tmp_path):
+    tensors = {"a.0.weight": torch.rand(2, 3).half(), "a.0.count": torch.tensor(4), "a.1.weight": torch.rand(2, 3)}
+    line = shipped.store(tmp_path / "nets.safetensors", tensors, {"script": "data_scripts/make.py"})
+    record = json.loads((tmp_path / "nets.json").read_text(encoding="utf-8"))
+    assert list(record) == ["script", "versions", "licence", "sha256"] and record["sha256"][:8] in line
+    path = shipped.verified(tmp_path / "nets.safetensors", record["sha256"], "make.py")
+    found = shipped.part(path, "a.0.")
+    assert set(found) == {"weight", "count"} and found["weight"].dtype == torch.float32 and found["count"] == 4
+    assert torch.equal(found["weight"], tensors["a.0.weight"].float())
+    with pytest.raises(CourseError, match="anew with data_scripts/make.py"):
+        shipped.verified(path, "0" * 64, "make.py")
