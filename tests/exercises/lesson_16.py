@@ -41,6 +41,7 @@ WRONG = {
         "a dropped box drops others": IOU + SUPPRESS.replace(
             "for k in kept", "for k in scores.argsort(descending=True).tolist() if scores[k] > scores[place]"
         ),
+        "what reaches the threshold goes, too": IOU + SUPPRESS.replace("<= threshold", "< threshold"),
         "worst first": IOU + SUPPRESS.replace("descending=True", "descending=False"),
         "in the order of the list": IOU + SUPPRESS.replace("return kept", "return sorted(kept)"),
         "only the best": IOU + SUPPRESS.replace("return kept", "return kept[:1]"),
