@@ -17,8 +17,8 @@ from helpers.grading.outcome import GRADED, Submission  # noqa: E402
 
 COURSE = Course()
 ANSWERS = Path(__file__).parents[1] / "exercises"
-# Notebooks of wrong answers a lesson (one: each takes as long as grading a submission). The others are tried by test_exercise_answers.py, in one process and ten times as fast; here too
-# with COURSE_EVERY_ANSWER=1.
+# Notebooks of wrong answers a lesson; each takes as long as grading a submission. The others are tried by test_exercise_answers.py, in
+# one process and ten times as fast; here too with COURSE_EVERY_ANSWER=1.
 WRONG = None if os.environ.get("COURSE_EVERY_ANSWER") else 1
 
 
