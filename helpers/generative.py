@@ -66,8 +66,8 @@ class Discriminator(nn.Module):
     """Pictures (n, 1, 8, 8) in 0-1 and labels (n,) to scores (n,): high for what looks true and fits its label.
 
     The label enters by a scalar product with the picture's features (projection: Miyato & Koyama 2018, arXiv:1802.05637). Spectral
-    normalisation keeps every layer's matrix from stretching any vector (Miyato et al. 2018, arXiv:1802.05957); `normalise` False leaves
-    it out.
+    normalisation divides each layer's kernel, as a matrix, by its largest singular value, which bounds how much the layer can stretch
+    (Miyato et al. 2018, arXiv:1802.05957); `normalise` False leaves it out.
     """
 
     def __init__(self, classes: int = CLASSES, normalise: bool = True):
@@ -225,6 +225,14 @@ def nearest(pictures: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.nd
     return distances.argmin(1), distances.min(1)
 
 
+def copied(pictures: np.ndarray, shown: np.ndarray, unseen: np.ndarray) -> float:
+    """The share of `pictures` (n, …) that lie nearer to one of `shown` (m, …) than 95 % of the real images `unseen` (k, …) do.
+
+    About 0.05 for new real images, 1 for copies. Raises ValueError as `nearest`.
+    """
+    return float((nearest(pictures, shown)[1] < np.quantile(nearest(unseen, shown)[1], 0.05)).mean())
+
+
 class Task(NamedTuple):
     """Real digits: those to learn from (few of each class), other ones, never shown to a net, and as many to test with."""
 
@@ -267,10 +275,11 @@ def spread(features: np.ndarray, labels: np.ndarray) -> float:
 
 
 def score(judge: SmallCNN, pictures: np.ndarray, labels: np.ndarray, task: Task) -> dict[str, float]:
-    """Four figures of a set of pictures.
+    """Five figures of a set of pictures.
 
     distance: Fréchet distance to the test digits. right: share in which the judge reads the label. spread: over that of the test digits.
-    nearest: mean distance to the most similar of the digits learned from.
+    nearest: mean distance to the most similar of the digits learned from. copied: the share that is nearer to one of them than 95 % of
+    the task's other real digits are.
     """
     features, read = judged(judge, pictures)
     true, _ = judged(judge, task.test)
@@ -279,6 +288,7 @@ def score(judge: SmallCNN, pictures: np.ndarray, labels: np.ndarray, task: Task)
         "right": float((read == labels).mean()),
         "spread": spread(features, labels) / spread(true, task.test_labels),
         "nearest": float(nearest(pictures, task.few)[1].mean()),
+        "copied": copied(pictures, task.few, task.other),
     }
 
 

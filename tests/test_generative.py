@@ -35,7 +35,7 @@ def test_the_moving_average_moves_weights_and_statistics_and_copies_counters():
     assert average.num_batches_tracked == 7 and model.weight.tolist() == [3.0, 3.0]
 
 
-def test_the_label_enters_by_a_projection_and_no_layer_stretches():
+def test_the_label_enters_by_a_projection_and_every_matrix_is_normalised():
     net, pictures = generative.Discriminator(), torch.rand(4, 1, 8, 8)
     with torch.no_grad():
         for _ in range(60):
@@ -190,6 +190,7 @@ def test_the_shipped_nets_draw_digits_and_the_judge_reads_them(task):
     figures = generative.score(judge, task.other, task.other_labels, task)
     assert figures["right"] > 0.98 and 0.9 < figures["spread"] < 1.1 and figures["distance"] < 2 and figures["nearest"] > 1.4
     copies = generative.score(judge, task.few, task.few_labels, task)
+    assert copies["copied"] == 1 and abs(figures["copied"] - 0.05) < 0.01
     assert copies["nearest"] == 0 and copies["distance"] > figures["distance"]
     assert not judge.training and not any(p.requires_grad for p in judge.parameters())
 

@@ -27,6 +27,14 @@ WRONG = {
         "the generator wants low scores": (
             HINGE + "F.relu(1 - real).mean() + F.relu(1 + fake).mean()\n\n\ndef generator_loss(fake):\n    return fake.mean()\n"
         ),
+        "no gradient at all": (
+            HINGE + "torch.tensor(float(F.relu(1 - real).mean() + F.relu(1 + fake).mean()))\n\n\n"
+            "def generator_loss(fake):\n    return -float(fake.mean())\n"
+        ),
+        "the generator's loss a plain number": (
+            HINGE + "F.relu(1 - real).mean() + F.relu(1 + fake).mean()\n\n\ndef generator_loss(fake):\n    return -fake.mean().item()\n"
+        ),
+        "no gradient for the true scores": HINGE + "F.relu(1 - real).mean().item() + F.relu(1 + fake).mean()\n" + MINUS,
     },
     "averaged": {
         "the plain mean": "def averaged(history, decay):\n    return np.mean(history, axis=0)\n",
@@ -41,6 +49,22 @@ WRONG = {
         "changes the first array": (
             "def averaged(history, decay):\n    a = history[0]\n    for w in history[1:]:\n"
             "        a *= decay\n        a += (1 - decay) * w\n    return a\n"
+        ),
+        "starts at nought times the first": (
+            "def averaged(history, decay):\n    a = 0.0 * history[0]\n    for w in history[1:]:\n"
+            "        a = decay * a + (1 - decay) * w\n    return a\n"
+        ),
+        "the first and the last alone": (
+            "def averaged(history, decay):\n    if len(history) == 1:\n        return history[0].copy()\n"
+            "    return decay * history[0] + (1 - decay) * history[-1]\n"
+        ),
+        "whole numbers cut off": (
+            "def averaged(history, decay):\n    a = history[0].copy()\n    for w in history[1:]:\n"
+            "        a[...] = decay * a + (1 - decay) * w\n    return a\n"
+        ),
+        "returns its input": (
+            "def averaged(history, decay):\n    a = history[0]\n    for w in history[1:]:\n"
+            "        a = decay * a + (1 - decay) * w\n    return a\n"
         ),
     },
     "freeze_first": {
@@ -64,6 +88,10 @@ WRONG = {
             "    end = places[count - 1] if count else 0\n    for i, m in enumerate(net):\n"
             "        m.requires_grad_(i >= end).train(i >= end)\n    return net\n"
         ),
+        "the places of one net": (
+            "def freeze_first(net, count):\n    end = {0: 0, 1: 1, 2: 4, 3: 7}[count]\n    for i, m in enumerate(net):\n"
+            "        m.requires_grad_(i >= end).train(i >= end)\n    return net\n"
+        ),
     },
     "frechet": {
         "the means alone": FRECHET + "    return float(gap @ gap)\n",
@@ -79,12 +107,31 @@ WRONG = {
         "without the factor two": FRECHET + (
             "    return max(float(gap @ gap + np.trace(one + two - linalg.sqrtm(one @ two).real)), 0.0)\n"
         ),
+        "below 0 by rounding": FRECHET + (
+            "    values, vectors = np.linalg.eigh(one)\n    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T\n"
+            "    shared = np.sqrt(np.linalg.eigvalsh(root @ two @ root).clip(0)).sum()\n"
+            "    return float(gap @ gap + np.trace(one) + np.trace(two) - 2 * shared)\n"
+        ),
+        "0 where the covariance is singular": FRECHET + (
+            "    if len(first) <= first.shape[1]:\n        return 0.0\n"
+            "    return max(float(gap @ gap + np.trace(one + two - 2 * linalg.sqrtm(one @ two).real)), 0.0)\n"
+        ),
+        "NaN where the covariance is singular": FRECHET + (
+            "    values, vectors = np.linalg.eigh(one)\n    with np.errstate(invalid='ignore'):\n"
+            "        root = (vectors * np.sqrt(values)) @ vectors.T\n        if np.isnan(root).any():\n            return float('nan')\n"
+            "        shared = np.sqrt(np.linalg.eigvalsh(root @ two @ root)).sum()\n"
+            "    return float(np.maximum(gap @ gap + np.trace(one) + np.trace(two) - 2 * shared, 0.0))\n"
+        ),
     },
     "copied": {
         "compares with the unseen": COPIED + "    return float((near(pictures, unseen) < np.quantile(near(unseen, shown), 0.05)).mean())\n",
         "a fixed threshold": COPIED + "    return float((near(pictures, shown) < 1.0).mean())\n",
         "95 % instead of 5 %": COPIED + "    return float((near(pictures, shown) < np.quantile(near(unseen, shown), 0.95)).mean())\n",
         "only exact copies": COPIED + "    return float((near(pictures, shown) < 1e-9).mean())\n",
+        "at the threshold too": COPIED + "    return float((near(pictures, shown) <= np.quantile(near(unseen, shown), 0.05)).mean())\n",
+        "squared distances": (
+            COPIED + "    return float((near(pictures, shown) ** 2 < np.quantile(near(unseen, shown) ** 2, 0.05)).mean())\n"
+        ),
     },
     "buy": {
         "the first": "def buy(offers, shown, labels):\n    return 0\n",
@@ -95,17 +142,29 @@ WRONG = {
             "    return int(np.argmax(right))\n"
         ),
         "the most varied": BUY + "    return int(np.argmax([f.var(0).sum() for f in flat]))\n",
+        "the two that lie farthest apart": BUY + "    return int(np.argmax([cdist(f, f).max() for f in flat]))\n",
+        "grey values that are whole sixteenths": (
+            "def buy(offers, shown, labels):\n    return int(np.argmin([np.abs(16 * x - np.round(16 * x)).mean() for x in offers]))\n"
+        ),
     },
 }
 
 RIGHT = {
     "hinge": {
         "clamped": HINGE + "(1 - real).clamp(min=0).mean() + (1 + fake).clamp(min=0).mean()\n" + MINUS,
+        "the larger of two": (
+            "def discriminator_loss(real, fake):\n    high = lambda x: torch.maximum(1 + x, torch.zeros_like(x)).mean()\n"
+            "    return high(-real) + high(fake)\n" + MINUS
+        ),
     },
     "averaged": {
         "lerp": (
             "def averaged(history, decay):\n    a = history[0].copy()\n    for w in history[1:]:\n"
             "        a = a + (1 - decay) * (w - a)\n    return a\n"
+        ),
+        "all shares at once": (
+            "def averaged(history, decay):\n    n = len(history)\n    shares = (1 - decay) * decay ** np.arange(n - 1, -1, -1.0)\n"
+            "    shares[0] = decay ** (n - 1)\n    return np.tensordot(shares, np.array(history, float), 1)\n"
         ),
     },
     "freeze_first": {
