@@ -26,6 +26,11 @@ WRONG = {
             "    rows = [wave[s : s + window] * hann for s in range(0, len(wave) - window, hop)]\n"
             "    return np.abs(np.fft.rfft(np.stack(rows))).T ** 2"
         ),
+        "refuses a wave of one window": (
+            "def power_spectrogram(wave, window, hop):\n" + SHORT.replace("<", "<=") + HANN +
+            "    rows = [wave[s : s + window] * hann for s in range(0, len(wave) - window + 1, hop)]\n"
+            "    return np.abs(np.fft.rfft(np.stack(rows))).T ** 2"
+        ),
         "short waves are filled up": (
             "def power_spectrogram(wave, window, hop):\n" + HANN +
             "    wave = np.pad(wave, (0, max(0, window - len(wave))))\n"
@@ -61,6 +66,17 @@ WRONG = {
             "    return (F.cross_entropy(logits, t / t.sum(1, keepdim=True)) + "
             "F.cross_entropy(logits.T, t.T / t.T.sum(1, keepdim=True))) / 2"
         ),
+        "ignores scale": (
+            "def contrastive_loss(images, captions, scale, same=None):\n    scale = 1.0\n" + LOGITS +
+            "    t = torch.eye(len(logits)) if same is None else same.float()\n"
+            "    return (F.cross_entropy(logits, t / t.sum(1, keepdim=True)) + "
+            "F.cross_entropy(logits.T, t.T / t.T.sum(1, keepdim=True))) / 2"
+        ),
+        "shares of the rows for the columns": (
+            "def contrastive_loss(images, captions, scale, same=None):\n" + LOGITS +
+            "    t = torch.eye(len(logits)) if same is None else same.float()\n    t = t / t.sum(1, keepdim=True)\n"
+            "    return (F.cross_entropy(logits, t) + F.cross_entropy(logits.T, t.T)) / 2"
+        ),
         "ignores same": (
             "def contrastive_loss(images, captions, scale, same=None):\n" + LOGITS +
             "    t = torch.arange(len(logits))\n    return (F.cross_entropy(logits, t) + F.cross_entropy(logits.T, t)) / 2"
@@ -90,6 +106,21 @@ WRONG = {
             "def recall_at(similarity, truth, k):\n    own = similarity[np.arange(len(truth)), truth][:, None]\n"
             "    return float(((similarity > own).sum(1) < k).mean())"
         ),
+        "clipped above only": (
+            "def recall_at(similarity, truth, k):\n    own = similarity[np.arange(len(truth)), truth][:, None]\n"
+            "    better, level = (similarity > own).sum(1), (similarity == own).sum(1)\n"
+            "    return float(np.minimum(1, (k - better) / level).mean())"
+        ),
+        "ties by np.isclose": (
+            "def recall_at(similarity, truth, k):\n    own = similarity[np.arange(len(truth)), truth][:, None]\n"
+            "    level = np.isclose(similarity, own)\n    better = ((similarity > own) & ~level).sum(1)\n"
+            "    return float(np.clip((k - better) / level.sum(1), 0, 1).mean())"
+        ),
+        "ties within 0.001": (
+            "def recall_at(similarity, truth, k):\n    own = similarity[np.arange(len(truth)), truth][:, None]\n"
+            "    better, level = (similarity > own + 1e-3).sum(1), (abs(similarity - own) <= 1e-3).sum(1)\n"
+            "    return float(np.clip((k - better) / level, 0, 1).mean())"
+        ),
         "the smallest first": (
             "def recall_at(similarity, truth, k):\n    first = np.argsort(similarity, axis=1)[:, :k]\n"
             "    return float((first == truth[:, None]).any(1).mean())"
@@ -115,7 +146,15 @@ WRONG = {
         "the fewest numbers": (
             "def choose_features(candidates, labels, voices):\n    return min(candidates, key=lambda n: candidates[n].shape[1])"
         ),
-        "always the same letter": "def choose_features(candidates, labels, voices):\n    return 'A'",
+        "the width of block 10": (
+            "def choose_features(candidates, labels, voices):\n    names = [n for n in candidates if candidates[n].shape[1] == 896]\n"
+            "    return names[0] if names else sorted(candidates)[0]"
+        ),
+        "second narrowest": (
+            "def choose_features(candidates, labels, voices):\n    return sorted(candidates, key=lambda n: candidates[n].shape[1])[1]"
+        ),
+        "always A": "def choose_features(candidates, labels, voices):\n    return 'A'",
+        "always D": "def choose_features(candidates, labels, voices):\n    return 'D'",
         "an index": "def choose_features(candidates, labels, voices):\n    return 0",
     },
 }
@@ -151,8 +190,19 @@ RIGHT = {
             "        better, level = sum(row > row[place]), sum(row == row[place])\n"
             "        total += min(1, max(0, (k - better) / level))\n    return total / len(truth)"
         ),
+        "by sorting": (
+            "def recall_at(similarity, truth, k):\n    own = similarity[np.arange(len(truth)), truth]\n    found = []\n"
+            "    for row, value in zip(np.sort(similarity, axis=1)[:, ::-1], own):\n"
+            "        places = np.flatnonzero(row == value)\n        found.append((places < k).mean())\n    return float(np.mean(found))"
+        ),
     },
     "choose_features": {
+        "LeaveOneGroupOut and a weaker probe": (
+            "def choose_features(candidates, labels, voices):\n    from sklearn.model_selection import LeaveOneGroupOut, cross_val_score\n"
+            "    probe = lambda n: features.linear_probe(candidates[n], labels, 0.003)\n"
+            "    score = lambda n: cross_val_score(probe(n), candidates[n], labels, groups=voices, cv=LeaveOneGroupOut()).mean()\n"
+            "    return max(candidates, key=score)"
+        ),
         "one voice left out each time": (
             "def choose_features(candidates, labels, voices):\n    def score(v):\n        right = 0\n"
             "        for voice in np.unique(voices):\n            out = voices == voice\n"
