@@ -24,6 +24,13 @@ MY_TRACKER = TRACK_HEAD.replace("LAYER", "block 4") + (
     "        if float(scores.max()) > 0.55:\n            found = tracking.cut_template(frame, place, size)\n"
     "            template = 0.85 * template + 0.15 * found\n    return np.array(path)\n"
 )
+CIRCLE = TRACK_HEAD.replace("LAYER", "block 4") + (
+    "    seen = tracking.track(maps, centre, size, update=0.1)\n"
+    "    phase = np.arctan2(centre[1] - 64, centre[0] - 64)\n    ways = []\n"
+    "    for way in (-1, 1):\n        turns = phase + way * np.linspace(0, 3.5, len(frames))\n"
+    "        ways.append(64 + 0.28 * 128 * np.stack([np.cos(turns), np.sin(turns)], 1))\n"
+    "    return min(ways, key=lambda path: np.abs(path[:6] - seen[:6]).sum())\n"
+)
 
 
 def _track(options: str, layer: str = "block 4") -> str:
@@ -50,7 +57,11 @@ WRONG = {
             "        return (windows * pattern).sum((2, 3)) / np.sqrt((windows**2).sum((2, 3)) * (pattern**2).sum())\n"
         ),
         "as large as the image": (
-            "def correlate(image, template):\n    return match_template(image, template, pad_input=True)\n"
+            "def correlate(image, template):\n    from skimage.feature import match_template\n"
+            "    return match_template(image, template, pad_input=True)\n"
+        ),
+        "scikit-image": (
+            "def correlate(image, template):\n    from skimage.feature import match_template\n    return match_template(image, template)\n"
         ),
     },
     "flow_step": {
@@ -95,6 +106,10 @@ WRONG = {
         "means in the order of the frames": "def clip_vectors(maps, question):\n    return maps.mean((3, 4)).reshape(len(maps), -1)\n",
         "how much each channel changes": "def clip_vectors(maps, question):\n    return maps.std(1).mean((2, 3))\n",
         "too many numbers": "def clip_vectors(maps, question):\n    return maps.reshape(len(maps), -1)\n",
+        "the path drowned among means": (
+            "def clip_vectors(maps, question):\n"
+            "    return np.concatenate([tracking.pool_what_moves(maps), 30 * tracking.path_of_change(maps)], 1)\n"
+        ),
         "the two questions exchanged": (
             "def clip_vectors(maps, question):\n"
             "    return tracking.path_of_change(maps) if question == 'material' else tracking.pool_what_moves(maps)\n"
@@ -104,6 +119,8 @@ WRONG = {
         "the first template for ever": _track("update=0.0"),
         "always the latest": _track("update=1.0"),
         "a small update without a look at the score": _track("update=0.2"),
+        "a very small update without a look at the score": _track("update=0.05"),
+        "the half circle that the clips were made with": CIRCLE,
         "a window": _track("window=14, update=0.2"),
         "colours": (
             "def my_tracker(frames, centre, size):\n"
