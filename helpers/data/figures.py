@@ -9,7 +9,7 @@ from helpers.data import photos, scenes
 from helpers.data.cache import cached
 
 SIDE = scenes.SIDE
-# A second test: photographs on neither list of `scenes`, full of edges of their own. Those for testing have much sky and plain cloth.
+# A second test: photographs on neither list of `scenes`, with more edges of their own than the list for testing.
 BUSY_PHOTOGRAPHS = ("coins", "grass", "hubble_deep_field", "page")
 # "Left" and "right" as the viewer sees them: of two hands the left one has the smaller x.
 JOINTS = ("head", "neck", "hip", "left hand", "right hand", "left foot", "right foot")

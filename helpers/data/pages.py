@@ -31,8 +31,11 @@ def halves(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return image[:, :middle], image[:, middle:]
 
 
-def render_page(rng: np.random.Generator) -> np.ndarray:
-    """A page of random letters in lines of different fonts and sizes, slightly blurred and darkened: (400, 400) float32 in 0-1."""
+def render_page(rng: np.random.Generator, sizes: tuple[int, int] = (9, 16)) -> np.ndarray:
+    """A page of random letters in lines of different fonts and sizes, slightly blurred and darkened: (400, 400) float32 in 0-1.
+
+    sizes: the smallest font in pixels, and the first that is too large.
+    """
     from PIL import Image, ImageDraw, ImageFont
     from scipy.ndimage import gaussian_filter
 
@@ -40,9 +43,9 @@ def render_page(rng: np.random.Generator) -> np.ndarray:
     pen, y = ImageDraw.Draw(page), 4
     while y < SIDE - 12:
         face = glyphs.faces()[rng.integers(len(glyphs.faces()))]
-        font = ImageFont.truetype(str(face), int(rng.integers(9, 16)))
+        font = ImageFont.truetype(str(face), int(rng.integers(*sizes)))
         pen.text((int(rng.integers(0, 10)), y), "".join(rng.choice(letters, 70)), int(rng.integers(0, 90)), font=font)
-        y += int(rng.integers(12, 20))
+        y += int(rng.integers(12, 20)) + sizes[0] - 9
     return gaussian_filter(np.asarray(page, np.float32) / 255, rng.uniform(0.3, 0.8)) * np.float32(rng.uniform(0.7, 1))
 
 

@@ -75,6 +75,9 @@ WRONG = {
         "always text": PSNR + "def choose(picture):\n    return 'rendered text'\n",
         "the worse one": PSNR + CHOOSE.replace("a >= b", "a < b"),
         "a source that there is not": PSNR + "def choose(picture):\n    return 'text'\n",
+        "sharp pictures are text": PSNR + (
+            "def choose(picture):\n    return 'rendered text' if abs(np.diff(picture)).mean() > 0.03 else 'photographs'\n"
+        ),
         "light pictures are text": PSNR + "def choose(picture):\n    return 'rendered text' if picture.mean() > 0.2 else 'photographs'\n",
         "20 log": "def psnr(image, reference):\n    return 20 * np.log10(1 / ((image - reference) ** 2).mean())\n\n\n" + CHOOSE,
         "equal images divide by zero": (
@@ -91,6 +94,8 @@ WRONG = {
             "def silent(net, inputs, targets):\n    return sorted(n for n, p in net.named_parameters() if not p.any())\n\n\n" + WAKE
         ),
         "only weights": SILENT.replace("if p.grad is None or", "if n.endswith('weight') and") + WAKE,
+        "small gradients count as zero": SILENT.replace("== 0)", "< 1e-3)") + WAKE,
+        "gradients of earlier steps are added": SILENT.replace("    net.zero_grad()\n", "") + WAKE,
         "trains while it looks": SILENT.replace("    return", "    torch.optim.SGD(net.parameters(), 0.1).step()\n    return") + WAKE,
         "nothing is done": SILENT + "def wake(net):\n    return net\n",
         "the last layer is woken, too": SILENT + WAKE.replace("net[:-1]", "net"),
@@ -107,6 +112,10 @@ WRONG = {
         "everything": "def segment(picture):\n    return np.ones(picture.shape, bool)\n",
         "a small neighbourhood": SEGMENT + "    return picture > filters.threshold_local(picture, 25)\n",
         "the old mask": "def segment(picture):\n    return coins.right_half()[1]\n",
+        "the tests' mask": "def segment(picture):\n    return truth\n",
+        "the noise is not smoothed": SEGMENT + (
+            "    return ndimage.binary_fill_holes(picture > filters.threshold_local(picture, 151))\n"
+        ),
         "numbers, not booleans": SEGMENT + "    return (picture > filters.threshold_local(picture, 151)).astype(int)\n",
     },
 }
@@ -125,8 +134,15 @@ RIGHT = {
     },
     "mask_iou": {"by counts, and by pooling": IOU + CELLS},
     "choose": {"compared one scale below": PSNR + CHOOSE},
-    "silent": {"backward, and Kaiming": SILENT + WAKE},
+    "silent": {
+        "backward, and Kaiming": SILENT + WAKE,
+        "in the order of the net": SILENT.replace("sorted(", "list(") + WAKE,
+    },
     "segment": {
+        "a median, then a local threshold": SEGMENT + (
+            "    p = ndimage.median_filter(picture, 5)\n"
+            "    return ndimage.binary_fill_holes(p > filters.threshold_local(p, 151))\n"
+        ),
         "brighter than the mean of a box": SEGMENT + (
             "    p = filters.gaussian(picture.astype(float), 1.5)\n    level = ndimage.uniform_filter(p, 121)\n"
             "    return ndimage.binary_opening(ndimage.binary_fill_holes(p > level), iterations=2)\n"
