@@ -7,9 +7,7 @@ images. Rates are tuned on what is no test: other figures on the training photog
 """
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import sys
 from pathlib import Path
 
@@ -18,7 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from helpers import config, dense, features, keypoints
+from helpers import config, dense, experiment, features, keypoints
 from helpers import super_resolution as sr
 from helpers.backbones import efficientnet_lite0 as lite0
 from helpers.data import coins, figures, pages
@@ -104,11 +102,8 @@ def combinations(**values: tuple) -> list[dict]:
     return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=dense.MEASURED, metavar="FILE")
-    target = parser.parse_args().to
-    config.start(seed=0)
+def run() -> list[dict]:
+    """A row for each run, those that tuned first."""
     common = {"seed": TUNING_SEEDS, "tuning": (True,)}
     sweep = combinations(task=("keypoints",), arm=("scratch",), count=(20, 100, 300), steps=(LONG,), rate=RATES["keypoints"], **common)
     for arms, steps in ((("scratch",), (sr.TUNING_STEPS, sr.TUNING_STEPS + sr.PRETRAINING_STEPS)), (pages.SOURCES, (sr.TUNING_STEPS,))):
@@ -134,11 +129,11 @@ def main() -> int:
     final += combinations(task=("masks",), arm=("scratch",), count=(20, 100), steps=(LONG,), rate=(scratch,), seed=SEEDS)
     final += combinations(task=("masks",), arm=("random",), count=(20, 100), steps=(80,), rate=(1e-2,), seed=SEEDS)
     final.sort(key=lambda setting: (setting["arm"] == "random", setting["arm"] == "random" and setting["seed"]))
-    rows = tuned + measure(final)
-    lines = ",\n".join("  " + json.dumps(row) for row in rows)
-    target.write_text(f'{{"script": "data_scripts/{Path(__file__).name}", "rows": [\n{lines}\n]}}\n', encoding="utf-8")
-    print(f"{len(rows)} runs -> {target.name}")
-    return 0
+    return tuned + measure(final)
+
+
+def main() -> int:
+    return experiment.runs_command(run, __doc__, dense.MEASURED, Path(__file__).name)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ gan.safetensors (16-bit floats) and gan.json; the same versions on the same mach
 """
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -54,11 +53,7 @@ def pretrain(seed: int) -> dict[str, torch.Tensor]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=generative.WEIGHTS.parent, metavar="FOLDER", help="default: helpers/backbones/weights")
-    folder = parser.parse_args().to
-    folder.mkdir(parents=True, exist_ok=True)
-    config.start(seed=0)
+    path = shipped.folder_command(__doc__, generative.WEIGHTS)
     judge = pretrain_judge()
     tensors = halved(judge, "judge.")
     judge.load_state_dict({name.removeprefix("judge."): t.float() for name, t in tensors.items()})
@@ -82,7 +77,7 @@ def main() -> int:
         "font_digits": PER_CLASS * generative.CLASSES,
         "judge": f"{JUDGE_STEPS} steps on {len(generative.JUDGES)} of scikit-learn's digits",
     }
-    print(distances, shipped.store(folder / generative.WEIGHTS.name, tensors, record))
+    print(distances, shipped.store(path, tensors, record))
     return 0
 
 

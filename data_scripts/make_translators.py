@@ -8,15 +8,13 @@ translators.json; the same versions on the same machine give the same bytes.
 """
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-import joblib
 import numpy as np
 import torch
 
-from helpers import config, seq2seq
+from helpers import seq2seq
 from helpers.backbones import shipped
 from helpers.data import number_words
 
@@ -42,21 +40,12 @@ def pretrain(name: str, seed: int) -> tuple[dict[str, torch.Tensor], float]:
     seq2seq.train(model, language, order[:SEEN], steps=STEPS, learning_rate=LEARNING_RATE, batch_size=BATCH_SIZE, seed=seed)
     weights = {part: tensor.half() for part, tensor in model.state_dict().items()}
     model.load_state_dict({part: tensor.float() for part, tensor in weights.items()})
-    return weights, seq2seq.exact_match(model, language, order[SEEN:])
+    return weights, round(seq2seq.exact_match(model, language, order[SEEN:]), 4)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=seq2seq.WEIGHTS.parent, metavar="FOLDER", help="default: helpers/backbones/weights")
-    folder = parser.parse_args().to
-    folder.mkdir(parents=True, exist_ok=True)
-    config.start(seed=0)
-    wanted = [(name, seed) for name, count in NETS.items() for seed in range(count)]
-    made = joblib.Parallel(n_jobs=min(config.cores(), len(wanted)))(joblib.delayed(pretrain)(*net) for net in wanted)
-    tensors, scores = {}, {name: [] for name in NETS}
-    for (name, seed), (weights, score) in zip(wanted, made, strict=True):
-        tensors |= {f"{name}.{seed}.{part}": tensor.contiguous() for part, tensor in weights.items()}
-        scores[name].append(round(score, 4))
+    path = shipped.folder_command(__doc__, seq2seq.WEIGHTS)
+    tensors, scores = shipped.train_nets(pretrain, NETS)
     record = {
         "nets": scores,
         "the_numbers_behind_nets": "exact match on 2,000 numbers held out, seeds 0, 1, 2, …",
@@ -65,7 +54,7 @@ def main() -> int:
         "batch_size": BATCH_SIZE,
         "learning_rate": LEARNING_RATE,
     }
-    print(scores, shipped.store(folder / seq2seq.WEIGHTS.name, tensors, record))
+    print(scores, shipped.store(path, tensors, record))
     return 0
 
 

@@ -8,15 +8,12 @@ machine give the same bytes.
 """
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-import joblib
 import numpy as np
 import torch
 
-from helpers import config
 from helpers import super_resolution as sr
 from helpers.backbones import shipped
 from helpers.data import pages
@@ -31,21 +28,12 @@ def pretrain(source: str, seed: int) -> tuple[dict[str, torch.Tensor], float]:
     model = sr.train(sr.Upscaler(), pages.load_source(source, PATCHES, seed), steps=STEPS, learning_rate=LEARNING_RATE, seed=seed)
     weights = {part: tensor.half() for part, tensor in model.state_dict().items()}
     model.load_state_dict({part: tensor.float() for part, tensor in weights.items()})
-    return weights, float(np.mean([sr.judge(model, patch) for patch in pages.load_source(source, 200, 100 + seed)]))
+    return weights, round(float(np.mean([sr.judge(model, patch) for patch in pages.load_source(source, 200, 100 + seed)])), 2)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=sr.WEIGHTS.parent, metavar="FOLDER", help="default: helpers/backbones/weights")
-    folder = parser.parse_args().to
-    folder.mkdir(parents=True, exist_ok=True)
-    config.start(seed=0)
-    wanted = [(source, seed) for source in pages.SOURCES for seed in range(SEEDS)]
-    made = joblib.Parallel(n_jobs=min(config.cores(), len(wanted)))(joblib.delayed(pretrain)(*net) for net in wanted)
-    tensors, scores = {}, {source: [] for source in pages.SOURCES}
-    for (source, seed), (weights, score) in zip(wanted, made, strict=True):
-        tensors |= {f"{source}.{seed}.{part}": tensor.contiguous() for part, tensor in weights.items()}
-        scores[source].append(round(score, 2))
+    path = shipped.folder_command(__doc__, sr.WEIGHTS)
+    tensors, scores = shipped.train_nets(pretrain, dict.fromkeys(pages.SOURCES, SEEDS))
     record = {
         "nets": scores,
         "the_numbers_behind_nets": "mean PSNR in dB on 200 other patches of the same source, seeds 0, 1, 2",
@@ -55,7 +43,7 @@ def main() -> int:
         "patches": PATCHES,
         "photographs": list(pages.PHOTOGRAPHS),
     }
-    print(scores, shipped.store(folder / sr.WEIGHTS.name, tensors, record))
+    print(scores, shipped.store(path, tensors, record))
     return 0
 
 

@@ -6,14 +6,12 @@ A net from scratch gets as many steps as a source and its transfer together, a m
 """
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from helpers import config, experiment, generative
+from helpers import experiment, generative
 
 SEEDS = range(3)
 DIGITS = (50, 200)
@@ -35,17 +33,14 @@ def measure(arm: str, digits: int, seed: int, after=AFTER, long=LONG) -> list[di
     return rows
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=generative.TABLE, metavar="FILE")
-    path = parser.parse_args().to
-    config.start(seed=0)
+def run() -> list[dict]:
+    """A row for each arm, number of digits, seed and number of steps."""
     runs = experiment.repeat(measure, {"digits": DIGITS, "arm": list(generative.ARMS)}, SEEDS)
-    rows = [row for rows in runs.accuracy for row in rows]
-    lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in rows)
-    path.write_text(f'{{"script": "data_scripts/{Path(__file__).name}", "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-    print(f"{len(rows)} rows -> {path.name}")
-    return 0
+    return [row for rows in runs.accuracy for row in rows]
+
+
+def main() -> int:
+    return experiment.runs_command(run, __doc__, generative.TABLE, Path(__file__).name)
 
 
 if __name__ == "__main__":

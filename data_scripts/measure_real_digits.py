@@ -17,6 +17,7 @@ import pandas as pd
 from helpers import audio, config, experiment, training
 from helpers.data import spoken_digits
 from helpers.data.images import ImageSet, to_tensor
+from helpers.downloads import transfer
 from helpers.errors import CourseError
 
 PEOPLE = range(6)
@@ -65,11 +66,11 @@ def main() -> int:
     arguments = parser.parse_args()
     config.start(seed=0)
     try:
-        folder = arguments.folder or spoken_digits.fetch_recordings()
+        folder = arguments.folder or transfer.ensure("free_spoken_digits")
     except CourseError as error:
         print(error, file=sys.stderr)
         return 1
-    real = spoken_digits.read_recordings(folder, tuple(spoken_digits.recordings()))
+    real = spoken_digits.read_recordings(folder, spoken_digits.recordings())
     audio.describe(real.images, audio.ARMS[0]), audio.describe(real.images, audio.ARMS[2])  # into the cache, before the processes
     both = [audio.ARMS[0], *audio.ARMS[3:]]
     rows = []

@@ -7,14 +7,12 @@ them anew. Two minutes on two cores.
 """
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from helpers import config, experiment, seq2seq
+from helpers import experiment, seq2seq
 from helpers.data import number_words
 
 SEEDS = range(5)
@@ -61,16 +59,7 @@ def run(seeds=SEEDS, arms=ARMS) -> list[dict]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=seq2seq.RUNS, metavar="FILE")
-    arguments = parser.parse_args()
-    config.start(seed=0)
-    rows = run()
-    lines = ",\n".join("  " + json.dumps(row) for row in rows)  # one row a line: a change of one figure shows as one line
-    head = json.dumps({"script": f"data_scripts/{Path(__file__).name}", "pairs": PAIRS})[:-1]
-    arguments.to.write_text(f'{head}, "runs": [\n{lines}\n]}}\n', encoding="utf-8")
-    print(f"{len(rows)} accuracies -> {arguments.to.name}")
-    return 0
+    return experiment.runs_command(run, __doc__, seq2seq.RUNS, Path(__file__).name)
 
 
 if __name__ == "__main__":

@@ -330,14 +330,15 @@ def real_digits() -> pd.DataFrame:
 
     seed: the person, 0 to 5, who is the first training speaker and never a test speaker.
     """
-    import json
     from pathlib import Path
 
     import pandas as pd
 
-    sweep = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))["sweep"]
+    from helpers import experiment
+
     rows = [
         {"trained on": row["trained on"], "arm": row["arm"], "seed": seed, "accuracy": accuracy}
-        for row in sweep for seed, accuracy in enumerate(row["accuracies"])
-    ]  # fmt: skip
+        for row in experiment.stored_rows(Path(__file__).with_suffix(".json")).to_dict("records")
+        for seed, accuracy in enumerate(row["accuracies"])
+    ]
     return pd.DataFrame(rows)

@@ -1,7 +1,6 @@
 """Counting by density maps on frozen maps: the map's sum is the count, wherever the objects are."""
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from helpers import experiment
 from helpers.data.scenes import SIDE
 from helpers.detection import Maps
 from helpers.heads import FusedHead, gaussian_maps
@@ -134,6 +134,4 @@ def ridge(maps: Sequence[torch.Tensor], counts: np.ndarray) -> Pipeline:
 
 def comparison() -> pd.DataFrame:
     """What data_scripts/compare_counters.py measured: a row for each arm, number of training `scenes` and seed, with the `error`."""
-    import pandas as pd
-
-    return pd.DataFrame(json.loads(COMPARISON.read_text(encoding="utf-8"))["sweep"])
+    return experiment.stored_rows(COMPARISON)

@@ -1,7 +1,6 @@
 """Dense prediction: an answer for every place of an image. A head on frozen maps, a small U-Net from scratch, how both are trained."""
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from helpers import experiment
 from helpers.heads import FusedHead
 from helpers.training import History, fit
 
@@ -154,9 +154,7 @@ def measured(task: str, tuning: bool = False) -> pd.DataFrame:
     tuning: those that the rates were chosen by instead. They were made by data_scripts/benchmark_dense.py. Raises ValueError for
     another task.
     """
-    import pandas as pd
-
-    rows = pd.DataFrame(json.loads(MEASURED.read_text(encoding="utf-8"))["rows"])
+    rows = experiment.stored_rows(MEASURED)
     if task not in set(rows.task):
         raise ValueError(f"no runs of {task!r} are stored: choose one of {', '.join(sorted(set(rows.task)))}")
     chosen = rows[(rows.task == task) & (rows.tuning.notna() == tuning)]

@@ -5,7 +5,6 @@ and a coarse one of stride 16, of square images.
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from helpers import config, experiment
+from helpers.data.images import check_images
 from helpers.data.scenes import SIDE, Scenes
 from helpers.heads import FusedHead, cell_centres, gaussian_maps
 from helpers.training import History, fit
@@ -351,9 +352,7 @@ def look_again(head: RegionHead, maps: Maps, proposals: Sequence[Found], overlap
 
 def comparison() -> pd.DataFrame:
     """What data_scripts/compare_detectors.py measured: a row for each arm and seed, with `mAP` and `milliseconds` a scene."""
-    import pandas as pd
-
-    return pd.DataFrame(json.loads(COMPARISON.read_text(encoding="utf-8"))["sweep"])
+    return experiment.stored_rows(COMPARISON)
 
 
 def grid_boxes(side: int = SIDE) -> torch.Tensor:
@@ -382,3 +381,40 @@ def component_boxes(image: np.ndarray, levels: int = 12, smallest: int = 12, lar
                     if smallest <= height <= largest and 0.2 * height <= width <= 1.2 * height:
                         found.append((columns.start, rows.start, columns.stop, rows.stop))
     return torch.tensor(sorted(set(found)), dtype=torch.float32).reshape(-1, 4)
+
+
+# --- a detector from a hub, pretrained as one
+
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@torch.inference_mode()
+def objects_in(photograph: np.ndarray, reader, model: nn.Module, threshold: float = 0.7) -> list[tuple[str, float, list[float]]]:
+    """What a detector of transformers finds in a photograph (h, w, 3) uint8: class, probability and box (in pixels), the surest first.
+
+    reader, model: its image processor and the model, for example YOLOS (Fang et al. 2021, arXiv:2106.00666) from `hub.load`.
+    """
+    inputs = reader(images=photograph, return_tensors="pt").to(model.device)
+    (found,) = reader.post_process_object_detection(model(**inputs), threshold, target_sizes=[photograph.shape[:2]])
+    rows = zip(found["labels"].tolist(), found["scores"].tolist(), found["boxes"].tolist(), strict=True)
+    return sorted(((model.config.id2label[label], score, box) for label, score, box in rows), key=lambda row: -row[1])
+
+
+@torch.inference_mode()
+def detector_maps(images: np.ndarray, model: nn.Module, side: int = 256) -> torch.Tensor:
+    """Maps (n, channels, side / patch, side / patch) of YOLOS' last layer, without its head: a vector for each patch of the image.
+
+    images: (n, h, w, 3) uint8, enlarged to `side` pixels and standardised as this net wants it. Raises ValueError for unusable images,
+    or a side that is no multiple of the model's patches.
+    """
+    patch, detections = model.config.patch_size, model.config.num_detection_tokens
+    if side % patch:
+        raise ValueError(f"side is {side}: choose a multiple of {patch}, the side of a patch")
+    mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_DEVIATION))
+    parts = []
+    for start in config.progress(range(0, len(images), 8), "maps"):
+        batch = torch.from_numpy(check_images(images)[start : start + 8]).permute(0, 3, 1, 2).float() / 255
+        batch = F.interpolate(batch, (side, side), mode="bilinear", align_corners=False)
+        states = model.vit(((batch - mean) / deviation).to(model.device)).last_hidden_state[:, 1:-detections]
+        parts.append(states.transpose(1, 2).reshape(len(batch), -1, side // patch, side // patch).cpu())
+    return torch.cat(parts)

@@ -96,10 +96,45 @@ def store_sweep(
     script: the file name of the script in data_scripts/ that measured it. judged_on: the labelled images it was measured on, those that
     nothing was trained or is tested on.
     """
-    head = json.dumps({"script": f"data_scripts/{script}", "seeds": list(seeds), "judged_on": judged_on})[:-1]
-    lines = ",\n".join("  " + json.dumps(row) for row in rows)  # one row a line: a change of one figure shows as one line
-    path.write_text(f'{head}, "sweep": [\n{lines}\n]}}\n', encoding="utf-8")
+    _store(rows, path, "sweep", {"script": f"data_scripts/{script}", "seeds": list(seeds), "judged_on": judged_on})
     print(f"{len(rows)} settings, {len(seeds)} seeds each -> {path.name}")
+
+
+def _store(rows: Sequence[Mapping[str, Any]], path: Path, name: str, head: Mapping[str, Any]) -> None:
+    lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in rows)  # a change of one figure shows as one line
+    path.write_text(f'{json.dumps(head)[:-1]}, "{name}": [\n{lines}\n]}}\n', encoding="utf-8")
+
+
+def store_runs(rows: Sequence[Mapping[str, Any]], path: Path, script: str) -> None:
+    """Store what single runs measured as JSON, for a lesson that has no time for them all. script: in data_scripts/, what measured it."""
+    _store(rows, path, "runs", {"script": f"data_scripts/{script}"})
+    print(f"{len(rows)} rows -> {path.name}")
+
+
+def stored_rows(path: Path) -> pd.DataFrame:
+    """What `store_runs` or `store_sweep` has stored, as a table."""
+    import pandas as pd
+
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return pd.DataFrame(content["runs"] if "runs" in content else content["sweep"])
+
+
+def runs_command(run: Callable[[], Sequence[Mapping[str, Any]]], about: str, path: Path, script: str) -> int:
+    """The command line of a script that measures runs: calls `run` and stores its rows. about: what --help says. Returns 0.
+
+    path: where they are stored, unless --to FILE says otherwise.
+    """
+    to = _where_to(about, path)
+    store_runs(run(), to, script)
+    return 0
+
+
+def _where_to(about: str, path: Path) -> Path:
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--to", type=Path, default=path, metavar="FILE")
+    to = parser.parse_args().to
+    config.start(seed=0)
+    return to
 
 
 def sweep_command(
@@ -109,18 +144,15 @@ def sweep_command(
 
     path: where they are stored, unless --to FILE says otherwise. The others as in `store_sweep`.
     """
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=path, metavar="FILE")
-    arguments = parser.parse_args()
-    config.start(seed=0)
-    store_sweep(sweep(), arguments.to, script, seeds, **judged_on)
+    to = _where_to(about, path)
+    store_sweep(sweep(), to, script, seeds, **judged_on)
     return 0
 
 
 def best_rates(path: Path, first: str, second: str) -> dict[Any, dict[Any, float]]:
     """{first: {second: rate}}: the rate with the best mean in a stored sweep, for every pair of values of these two columns."""
     best: dict[Any, dict[Any, tuple[float, float]]] = {}
-    for row in json.loads(path.read_text(encoding="utf-8"))["sweep"]:
+    for row in stored_rows(path).to_dict("records"):
         rates = best.setdefault(row[first], {})
         rates[row[second]] = max(rates.get(row[second], (-1.0, 0.0)), (row["mean"], row["rate"]))
     return {name: {of: rate for of, (_, rate) in rates.items()} for name, rates in best.items()}

@@ -6,7 +6,6 @@ classes.
 from __future__ import annotations
 
 import copy
-import json
 import math
 from functools import lru_cache
 from pathlib import Path
@@ -330,7 +329,7 @@ def best_rate(arm: str, count: int) -> float:
 
 def provenance() -> dict:
     """How the shipped nets were made: script, seeds, steps, versions, Fréchet distances to new font digits, sha256."""
-    return json.loads(WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))
+    return shipped.record(WEIGHTS)
 
 
 def verify() -> Path:

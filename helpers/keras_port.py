@@ -15,6 +15,8 @@ import numpy as np
 
 from helpers import config
 from helpers.backbones import efficientnet_lite0 as lite0
+from helpers.data.images import check_images
+from helpers.downloads import transfer
 from helpers.errors import CourseError
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def start_keras(seed: int = 0, threads: int = 2) -> None:
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    with _quiet():
+    with quiet():
         import keras
         import tensorflow
 
@@ -51,13 +53,13 @@ def start_keras(seed: int = 0, threads: int = 2) -> None:
     except RuntimeError:
         raise CourseError("TensorFlow is already at work with another number of threads: restart the kernel") from None
     tensorflow.get_logger().setLevel("ERROR")  # it warns of slow code whenever several small models are made
-    with _quiet():
+    with quiet():
         tensorflow.constant(0)  # looks for a graphics card
     keras.utils.set_random_seed(seed)
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Drop what TensorFlow's C++ part writes to standard error: remarks about graphics cards and rounding that no setting stops."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
@@ -182,24 +184,39 @@ def load_efficientnet_lite0(size: int | None = None, include_top: bool = True) -
 def load_application(name: str, size: int = 224) -> keras.Model:
     """A network of keras.applications without its top, with ImageNet weights, for (n, size, size, 3); needs COURSE_PROFILE=full.
 
-    name: one of `APPLICATIONS`. Keras downloads the file once, checks its hash, and keeps it in its own cache folder.
-    Raises ValueError for another name, CourseError in the offline profile or when the download fails.
+    name: one of `APPLICATIONS`. The file is downloaded once and compared with its hash at every call, before Keras reads it.
+    Raises ValueError for another name or a size that is too small, CourseError in the offline profile or when the download fails.
     """
     if name not in APPLICATIONS:
         raise ValueError(f"no network called {name!r}: choose one of {', '.join(APPLICATIONS)}")
-    if config.profile() == "offline":
-        raise CourseError(f"the weights of {name} must be downloaded, and this is the offline profile: set COURSE_PROFILE=full "
-                          "before you start, or use load_efficientnet_lite0, whose weights are installed")
+    (path,) = transfer.ensure(name).glob("*.h5")
+    if "keras" not in sys.modules:
+        start_keras()
     import keras
 
-    try:
-        return getattr(keras.applications, name)(weights="imagenet", include_top=False, input_shape=(size, size, 3))
-    except ValueError:  # Keras says it well: a size that is too small
-        raise
-    except Exception as error:  # a bare Exception, whatever went wrong with the network
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise CourseError(f"the weights of {name} could not be downloaded: is there a network connection? Check it and run the cell "
-                          f"again, or use load_efficientnet_lite0, whose weights are installed. (Keras says: {reason})") from None
+    return getattr(keras.applications, name)(weights=str(path), include_top=False, input_shape=(size, size, 3))
+
+
+def application_features(name: str, images: np.ndarray, size: int = 96) -> np.ndarray:
+    """Features (n, d) float32 of a network of keras.applications with ImageNet weights: the mean over all places of its last maps.
+
+    images: uint8 (n, h, w, 3). size: they are resized to size x size pixels, 75 or more for InceptionV3, 32 or more for the others.
+    Each network prepares pixels in its own way; this uses that network's. Raises ValueError for unusable images, and as
+    `load_application`.
+    """
+    from helpers.catalogue import KERAS
+
+    model = load_application(name, size)
+    import keras
+
+    prepare = getattr(keras.applications, KERAS[name]).preprocess_input
+    parts = []
+    for start in config.progress(range(0, len(images), 32), name):
+        batch = check_images(images[start : start + 32]).astype(np.float32)
+        resized = keras.ops.convert_to_numpy(keras.ops.image.resize(batch, (size, size), antialias=True))
+        maps = keras.ops.convert_to_numpy(model(prepare(resized), training=False))
+        parts.append(maps.mean((1, 2)))
+    return np.concatenate(parts).astype(np.float32)
 
 
 def snapshot(model: keras.Model) -> list[np.ndarray]:

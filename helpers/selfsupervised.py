@@ -6,7 +6,6 @@ too and thrown away afterwards. `pretrain` is the one loop for all of them.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +23,7 @@ from helpers.data.augment import Augment, jitter
 
 Objective = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
 RATES_FILE = Path(__file__).with_suffix(".json")
+RUNS = RATES_FILE.with_name("selfsupervised_runs.json")  # accuracies that take too long for a lesson, by data_scripts/run_selfsupervised.py
 STEPS, BATCH_SIZE = 100, 64  # of lesson 10, for every method
 WIDTH = 64  # numbers that `SmallCNN.features` gives for an image
 
@@ -301,7 +301,7 @@ def scaled(features: np.ndarray, pool: np.ndarray | slice = slice(None)) -> np.n
 
 def provenance() -> dict:
     """How the shipped nets were made: script, steps, versions, and for each seed the probe's accuracy and the sha256."""
-    return json.loads((WEIGHTS / "vicreg.json").read_text(encoding="utf-8"))
+    return shipped.record(WEIGHTS / "vicreg.json")
 
 
 def vicreg_file(seed: int, source: str = "digits") -> str:

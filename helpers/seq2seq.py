@@ -6,7 +6,6 @@ vocabulary, which belongs to one language).
 from __future__ import annotations
 
 import copy
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WEIGHTS = Path(__file__).parent / "backbones" / "weights" / "translators.safetensors"
+SCRIPT = "make_translators.py"  # in data_scripts/: what made them
 STEPS = 120  # of training on a new language; a net from scratch is given three times as many
 SWEEP = Path(__file__).with_suffix(".json")
 RUNS = SWEEP.with_name("seq2seq_runs.json")  # accuracies that take too long for a lesson, made by data_scripts/run_translators.py
@@ -247,12 +247,12 @@ def best_rate(arm: str, pairs: int) -> float:
 
 def provenance() -> dict:
     """How the shipped translators were made: script, seeds, versions, exact match on numbers held out, sha256."""
-    return json.loads(WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))
+    return shipped.record(WEIGHTS)
 
 
 def verify() -> Path:
     """The path of the shipped weights. Raises CourseError as `shipped.verified`."""
-    return shipped.verified(WEIGHTS, provenance()["sha256"], "make_translators.py")
+    return shipped.verified(WEIGHTS, provenance()["sha256"], SCRIPT)
 
 
 def load_translator(source: str, number: int = 0) -> Translator:
@@ -261,12 +261,7 @@ def load_translator(source: str, number: int = 0) -> Translator:
     number: which of the nets, that differ in their random start and the pairs they saw. Raises ValueError for a source or number that
     there is not, and as `verify`.
     """
-    nets = provenance()["nets"]
-    if source not in nets:
-        raise ValueError(f"no translator pretrained on {source!r}: choose one of {', '.join(nets)}")
-    if not 0 <= number < len(nets[source]):
-        raise ValueError(f"number is {number}: there are {len(nets[source])} nets of {source}, choose 0 to {len(nets[source]) - 1}")
-    state = shipped.part(verify(), f"{source}.{number}.")
+    state = shipped.net_of(WEIGHTS, SCRIPT, source, number)
     model = Translator(len(state["output.bias"]))
     model.load_state_dict(state)
     return model.eval()

@@ -1,7 +1,6 @@
 """Super-resolution: shrink, enlarge, a small net that adds what bicubic enlargement lacks, and how to judge the result."""
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ FACTOR = 2
 PRETRAINING_STEPS, TUNING_STEPS = 1500, 150
 BORDER = 4  # pixels left out when an image is judged: there the enlargement has to guess what lies outside
 WEIGHTS = Path(__file__).parent / "backbones" / "weights" / "upscalers.safetensors"
+SCRIPT = "make_upscalers.py"  # in data_scripts/: what made them
 
 
 def shrink(images: torch.Tensor, factor: int = FACTOR) -> torch.Tensor:
@@ -126,12 +126,12 @@ def judge(model: Callable[[torch.Tensor], torch.Tensor], image: np.ndarray) -> f
 
 def provenance() -> dict:
     """How the shipped nets were made: script, steps, seeds, versions, PSNR on other patches of their source, sha256."""
-    return json.loads(WEIGHTS.with_suffix(".json").read_text(encoding="utf-8"))
+    return shipped.record(WEIGHTS)
 
 
 def verify() -> Path:
     """The path of the shipped weights. Raises CourseError as `shipped.verified`."""
-    return shipped.verified(WEIGHTS, provenance()["sha256"], "make_upscalers.py")
+    return shipped.verified(WEIGHTS, provenance()["sha256"], SCRIPT)
 
 
 def load_upscaler(source: str, number: int = 0) -> Upscaler:
@@ -139,12 +139,6 @@ def load_upscaler(source: str, number: int = 0) -> Upscaler:
 
     Raises ValueError for a source or number that there is not, and as `verify`.
     """
-    nets = provenance()["nets"]
-    if source not in nets:
-        raise ValueError(f"no net pretrained on {source!r}: choose one of {', '.join(nets)}")
-    if not 0 <= number < len(nets[source]):
-        raise ValueError(f"number is {number}: there are {len(nets[source])} nets of {source}, choose 0 to {len(nets[source]) - 1}")
-    state = shipped.part(verify(), f"{source}.{number}.")
     model = Upscaler()
-    model.load_state_dict(state)
+    model.load_state_dict(shipped.net_of(WEIGHTS, SCRIPT, source, number))
     return model.eval()

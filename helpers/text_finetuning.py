@@ -23,7 +23,7 @@ from helpers.data.cache import cached
 from helpers.errors import CourseError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
     from transformers.modeling_outputs import SequenceClassifierOutput
 
 MAX_TOKENS = 32
@@ -44,11 +44,19 @@ LORA_ARM = "LoRA on the last two"
 @cached
 def _states(texts: list[str], layer: int, max_tokens: int, weights: str) -> np.ndarray:
     # `weights` is not used: it is the weights' hash, there so that other weights get a cache entry of their own.
-    tokenizer, encoder = minilm.load_tokenizer(), minilm.load_minilm()
+    encoder = minilm.load_minilm()
     encoder.encoder.layer = encoder.encoder.layer[:layer]
+    return last_states(minilm.load_tokenizer(), encoder, texts, max_tokens)
+
+
+def last_states(tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel, texts: list[str], max_tokens: int) -> np.ndarray:
+    """(n, tokens, d) float32: what leaves any encoder of BERT's kind, 0 where a text has no token. Not cached.
+
+    To stop below, cut its layers first: `encoder.encoder.layer = encoder.encoder.layer[:10]`.
+    """
     tokens = tokenizer(texts, truncation=True, max_length=max_tokens)["input_ids"]
     order = np.argsort([len(row) for row in tokens], kind="stable")
-    found = np.zeros((len(texts), max(len(row) for row in tokens), minilm.WIDTH), np.float32)
+    found = np.zeros((len(texts), max(len(row) for row in tokens), encoder.config.hidden_size), np.float32)
     with torch.inference_mode(), config.threads(min(text.BACKBONE_THREADS, config.cores())):
         for start in config.progress(range(0, len(texts), text.BATCH), "frozen layers"):
             places = order[start : start + text.BATCH]

@@ -85,12 +85,17 @@ def zero_mean(maps: torch.Tensor, template: torch.Tensor) -> torch.Tensor:
     maps = maps - maps.mean((0, 2, 3), keepdim=True)  # changes no score, and keeps the squares small
     several = several - several.mean((2, 3), keepdim=True)
     area = several.shape[2] * several.shape[3]
-    window = (several.shape[2], several.shape[3])
-    mean = F.avg_pool2d(maps, window, stride=1)
-    power = area * (F.avg_pool2d(maps**2, window, stride=1) - mean**2).clamp(min=0).sum(1, keepdim=True)
+    mean, square = window_mean(maps, several.shape[2:]), window_mean(maps**2, several.shape[2:])
+    power = area * (square - mean**2).clamp(min=0).sum(1, keepdim=True)
     norms = several.flatten(1).norm(dim=1).view(1, -1, 1, 1)
     scores = F.conv2d(maps, several) / (power.sqrt() * norms).clamp(min=1e-6)
     return scores.amax(1)
+
+
+def window_mean(maps: torch.Tensor, window: Sequence[int]) -> torch.Tensor:
+    """(t, c, h-k+1, w-l+1): the mean over each window of k rows and l columns; first down, then across, which saves most additions."""
+    down = F.avg_pool2d(maps, (window[0], 1), stride=1)
+    return F.avg_pool2d(down, (1, window[1]), stride=1)
 
 
 def peak(scores: torch.Tensor, side: int, stride: int = STRIDE) -> np.ndarray:

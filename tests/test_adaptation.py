@@ -437,3 +437,16 @@ def test_the_stored_runs_reach_what_the_lesson_promises():
     recommended = benchmark.verdict(judged, ["agreement with clusters"])
     assert recommended["rank correlation"].min() >= 0.75 and recommended.regret.max() <= 0.05
     assert judged.groupby("seed").size().min() >= 40
+
+
+def test_a_probe_that_trains_itself_follows_a_moved_class():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 50)
+    source = rng.normal(size=(100, 2)) * 0.3 + np.stack([4.0 * labels, 0 * labels], 1)
+    target = rng.normal(size=(100, 2)) * 0.3 + np.stack([4.0 * labels, 3.0 * labels], 1)
+    plain = self_training.self_train_probe(source, labels, target, shares=())
+    taught = self_training.self_train_probe(source, labels, target)
+    assert abs(plain.predict_proba(target)[:, 1] - labels).mean() > abs(taught.predict_proba(target)[:, 1] - labels).mean()
+    assert taught.score(target, labels) == 1.0
+    with pytest.raises(ValueError, match="share"):
+        self_training.self_train_probe(source, labels, target, shares=(2,))

@@ -157,6 +157,15 @@ def test_masks_are_stripes_and_the_generator_decides():
     assert (still == 0).float().mean() < (first == 0).float().mean()
 
 
+def test_stripes_of_both_directions_are_masked():
+    images = torch.ones(200, 1, 32, 32)
+    for bands, frames in ((12, 0), (0, 12)):
+        empty = audio.mask_and_move(bands, frames)(images, torch.Generator().manual_seed(0))[:, 0] == 0
+        rows, columns = empty[:, :, 8:24].all(2)[:, 8:24].any(1), empty[:, 8:24].all(1)[:, 8:24].any(1)
+        found = (rows if bands else columns, columns if bands else rows)
+        assert found[0].float().mean() > 0.3 and not found[1].any()
+
+
 def test_the_arms_recognise_words_of_other_voices(monkeypatch):
     """Short runs: what separates them is measured in the lesson."""
     monkeypatch.setattr(audio, "SCRATCH_STEPS", 60)

@@ -30,6 +30,18 @@ def test_partners_that_belong_together_may_be_exchanged():
     assert not torch.isclose(*(crossmodal.contrastive_loss(first, other, 5.0) for other in (second, exchanged)))
 
 
+def test_shared_targets_are_shared_for_each_query_of_each_direction():
+    """`same` need not be symmetric: the sums over rows and over columns then differ."""
+    first, second = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    same = torch.tensor([[1, 1, 0], [0, 1, 0], [0, 1, 1]], dtype=torch.bool)
+    unit = [side / side.norm(dim=1, keepdim=True) for side in (first, second)]
+    logits, total = 5 * unit[0] @ unit[1].T, 0.0
+    for i in range(3):
+        total -= sum(logits[i].log_softmax(0)[j] for j in range(3) if same[i, j]) / same[i].sum() / 6
+        total -= sum(logits[:, i].log_softmax(0)[j] for j in range(3) if same[j, i]) / same[:, i].sum() / 6
+    assert torch.isclose(crossmodal.contrastive_loss(first, second, 5.0, same), total)
+
+
 @pytest.mark.parametrize("first, second, same, sentence", [
     (torch.ones(3, 2), torch.ones(4, 2), None, "the same length on both sides"),
     (torch.ones(3), torch.ones(3), None, "the same length on both sides"),

@@ -184,3 +184,35 @@ def test_windows_and_components():
 def test_the_stored_comparison_is_complete():
     table = detection.comparison()
     assert table.groupby("arm").seed.nunique().min() >= 3 and table["mAP"].between(0, 1).all() and table.arm.nunique() == 9
+
+
+def test_objects_of_a_hub_s_detector_are_named_boxed_and_sorted():
+    import tiny_hub
+
+    reader, model = tiny_hub.detector()
+    photograph = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    found = detection.objects_in(photograph, reader, model, threshold=0)
+    assert len(found) == 5 and {name for name, _, _ in found} <= {"N/A", "person", "cat", "cup"}
+    sure = [probability for _, probability, _ in found]
+    assert sure == sorted(sure, reverse=True) and all(0 <= value <= 1 for value in sure)
+    assert detection.objects_in(photograph, reader, model, threshold=1.1) == []
+    # The boxes are in pixels of the photograph.
+    inputs = reader(images=photograph, return_tensors="pt")
+    with torch.no_grad():
+        relative = model(**inputs).pred_boxes[0]
+    middles = torch.tensor([[(box[0] + box[2]) / 2 / 90, (box[1] + box[3]) / 2 / 60] for _, _, box in found])
+    assert all(any(torch.allclose(middle, other[:2], atol=1e-3) for other in relative) for middle in middles)
+
+
+def test_detector_maps_keep_the_places_of_the_patches():
+    import tiny_hub
+
+    _, model = tiny_hub.detector()
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    images[1, :8, 24:] = 255  # the upper right corner
+    maps = detection.detector_maps(images, model, side=64)
+    assert maps.shape == (2, 16, 4, 4)
+    change = (maps[1] - maps[0]).square().sum(0)
+    assert change.argmax() == 3, "row 0, column 3"
+    with pytest.raises(ValueError, match="side is 50: choose a multiple of 16"):
+        detection.detector_maps(images, model, side=50)

@@ -223,7 +223,7 @@ def test_the_stored_runs_are_complete_and_what_their_script_finds():
 
 def test_what_there_is_not_is_refused(speaker):
     language = load_language("Portuguese")
-    with pytest.raises(ValueError, match="no translator pretrained on 'Klingon': choose one of Spanish, English"):
+    with pytest.raises(ValueError, match="no net pretrained on 'Klingon': choose one of Spanish, English"):
         seq2seq.load_translator("Klingon")
     with pytest.raises(ValueError, match="there are 3 nets of English"):
         seq2seq.load_translator("English", 3)

@@ -203,3 +203,35 @@ def test_mean_flow_points_where_the_disc_goes():
     right, down = moving([(20 + 3 * t, 32) for t in range(6)])[0], moving([(32, 20 + 3 * t) for t in range(6)])[0]
     flows = tracking.mean_flow(np.stack([right, right[::-1], down]))
     assert flows[0, 0] > 1 and flows[1, 0] < -1 and flows[2, 1] > 1 and abs(flows[0, 1]) < 1
+
+
+def test_a_template_moves_by_the_share_of_the_update():
+    """Three frames; the second shows something half way to another pattern. Kept, mixed and latest templates score it differently."""
+    generator = torch.Generator().manual_seed(0)
+    first, second = torch.randn(2, 4, 9, 9, generator=generator)
+    seen = []
+
+    def score(maps: torch.Tensor, template: torch.Tensor) -> torch.Tensor:
+        seen.append(template)
+        return torch.zeros(1, 7, 7).index_put((torch.tensor(0), torch.tensor(3), torch.tensor(3)), torch.tensor(1.0))
+
+    tracking.track(torch.stack([first, second, second]), (18, 18), 12, score=score, update=0.25)
+    middle = slice(3, 6)
+    assert torch.allclose(seen[1], 0.75 * first[:, middle, middle] + 0.25 * second[:, middle, middle])
+
+
+def test_only_the_last_third_counts_as_late():
+    centres = np.zeros((9, 2))
+    path = centres + np.array([[100, 0]] * 6 + [[0, 0], [3, 0], [4, 0]])
+    assert tracking.late_hits(path, centres, 9) == pytest.approx(2 / 3)  # within a third of 9 pixels
+
+
+def test_standard_maps_have_mean_0_and_deviation_1_in_the_first_frame():
+    made = tracking.standard_maps(5 + 3 * torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)), 4)
+    assert torch.allclose(made[0].mean((1, 2)), torch.zeros(3), atol=1e-5)
+    assert torch.allclose(made[0].std((1, 2)), torch.ones(3), atol=1e-2)
+
+
+def test_window_means_of_a_window_that_is_no_square():
+    maps = torch.randn(2, 3, 8, 9, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(tracking.window_mean(maps, (2, 5)), torch.nn.functional.avg_pool2d(maps, (2, 5), stride=1), atol=1e-6)

@@ -300,3 +300,13 @@ def test_a_sweep_is_stored_a_row_a_line_and_gives_the_best_rate_of_every_arm(tmp
     assert stored["sweep"] == rows and stored["seeds"] == [0, 1] and stored["script"] == "data_scripts/tune.py"
     assert len((tmp_path / "sweep.json").read_text().splitlines()) == len(rows) + 2
     assert experiment.best_rates(tmp_path / "sweep.json", "arm", "labels") == {"a": {5: 0.2}, "b": {5: 0.2}}
+
+
+def test_runs_are_stored_where_the_command_says_and_read_as_a_table(tmp_path, monkeypatch, capsys):
+    rows = [{"arm": "scratch", "seed": seed, "accuracy": seed / 4} for seed in range(3)]
+    monkeypatch.setattr("sys.argv", ["run.py", "--to", str(tmp_path / "runs.json")])
+    assert experiment.runs_command(lambda: rows, "about", tmp_path / "not here.json", "run.py") == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.json"] and "3 rows -> runs.json" in capsys.readouterr().out
+    assert json.loads((tmp_path / "runs.json").read_text())["script"] == "data_scripts/run.py"
+    assert experiment.stored_rows(tmp_path / "runs.json").to_dict("records") == rows
+    assert list(experiment.stored_rows(few_shot_digits.RATES_FILE).columns)[-2:] == ["mean", "std"]  # a sweep too

@@ -2,12 +2,17 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor, nn
 
 from helpers.adaptation.fit import adapt, constant, probabilities, pseudo_labels
 from helpers.data.augment import Augment
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 
 def confident_by_class(guesses: np.ndarray, share: float) -> np.ndarray:
@@ -55,3 +60,21 @@ def self_train(
         recipe = {"steps": steps, "learning_rate": learning_rate, "rising": constant, "schedule": "constant", "augment": augment}
         adapt(model, source, labels, target[kept], pseudo_labels, target_labels=guesses[kept].argmax(1), seed=seed + turn, **recipe)
     return model
+
+
+def self_train_probe(
+    inputs: np.ndarray, labels: np.ndarray, target: np.ndarray, shares: Sequence[float] = (0.2, 0.4, 0.6, 0.8), strength: float = 0.1
+) -> Pipeline:
+    """`features.linear_probe` on labelled features (n, d), then again for each share, each time with the share of the target features
+    (m, d) that it is surest about, class by class (`confident_by_class`), under the labels it gives them. No share: the first probe.
+
+    strength: scikit-learn's C. Raises ValueError for a share outside 0 to 1.
+    """
+    from helpers.features import linear_probe
+
+    probe = linear_probe(inputs, labels, strength)
+    for share in shares:
+        sure = confident_by_class(probe.predict_proba(target), share)
+        guessed = probe.predict(target[sure])
+        probe = linear_probe(np.concatenate([inputs, target[sure]]), np.concatenate([labels, guessed]), strength)
+    return probe

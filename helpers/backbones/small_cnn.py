@@ -1,7 +1,6 @@
 """A small convolutional net for 8x8 images, and its weights pretrained on several sources."""
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +47,7 @@ def provenance(source: str) -> dict:
     """
     if source not in SOURCES:
         raise ValueError(f"no weights pretrained on {source!r}: choose one of {', '.join(SOURCES)}")
-    return json.loads((WEIGHTS / f"{source}.json").read_text(encoding="utf-8"))
+    return shipped.record(WEIGHTS / f"{source}.json")
 
 
 def verify(source: str) -> Path:

@@ -89,18 +89,26 @@ def patch_box(photograph: np.ndarray, half: int | None, rng: np.random.Generator
     return int(rng.integers(height - side)), int(rng.integers(first, last - side)), side
 
 
-def cut_patches(photograph: np.ndarray, count: int, half: int | None, rng: np.random.Generator) -> np.ndarray:
-    """`count` random square patches from one half of a photograph (None: from all of it): (count, 64, 64, 3) uint8, contrast normalised.
-
-    Each channel of each patch gets mean 127 and standard deviation 48: brightness and colour cast are no shortcut to the class.
-    """
+def cut_raw_patches(photograph: np.ndarray, count: int, half: int | None, rng: np.random.Generator) -> np.ndarray:
+    """`count` random square patches from one half of a photograph (None: from all of it): (count, 64, 64, 3) uint8, as they are."""
     from PIL import Image
 
     patches = []
     for _ in range(count):
         top, left, side = patch_box(photograph, half, rng)
         patch = Image.fromarray(photograph[top : top + side, left : left + side])
-        pixels = np.asarray(patch.resize((PATCH, PATCH), Image.Resampling.BILINEAR), np.float32)
+        patches.append(np.asarray(patch.resize((PATCH, PATCH), Image.Resampling.BILINEAR)))
+    return np.stack(patches)
+
+
+def cut_patches(photograph: np.ndarray, count: int, half: int | None, rng: np.random.Generator) -> np.ndarray:
+    """`count` random square patches from one half of a photograph (None: from all of it): (count, 64, 64, 3) uint8, contrast normalised.
+
+    Each channel of each patch gets mean 127 and standard deviation 48: brightness and colour cast are no shortcut to the class.
+    """
+    patches = []
+    for patch in cut_raw_patches(photograph, count, half, rng):
+        pixels = patch.astype(np.float32)
         normal = (pixels - pixels.mean((0, 1))) / (pixels.std((0, 1)) + 1e-3)
         patches.append(np.clip(normal * 48 + 127, 0, 255).astype(np.uint8))
     return np.stack(patches)
@@ -117,6 +125,23 @@ def _cut_all(per_half: int, seed: int) -> ImageSet:
             labels += [label] * per_half
             groups += [half] * per_half
     return ImageSet(np.concatenate(images), np.array(labels, np.int64), names(), np.array(groups, np.int64))
+
+
+@cached
+def _cut_all_raw(per_half: int, seed: int) -> ImageSet:
+    rng = np.random.default_rng(seed)
+    halves = [(label, half) for label in range(len(names())) for half in (TRAIN, TEST)]
+    photographs = [read_photograph(photograph_path(name)) for name in names()]
+    images = [cut_raw_patches(photographs[label], per_half, half, rng) for label, half in halves]
+    labels, groups = np.repeat(np.array(halves, np.int64), per_half, axis=0).T
+    return ImageSet(np.concatenate(images), labels, names(), groups)
+
+
+def load_raw_photos(per_half: int = PER_HALF, seed: int = 0) -> ImageSet:
+    """`load_photos` before the contrast is normalised: what a camera would send. The same patches for the same seed."""
+    if per_half < 1:
+        raise ValueError(f"per_half is {per_half}: cut 1 or more patches from each half")
+    return ImageSet(*_cut_all_raw(per_half, seed))
 
 
 def load_photos(per_half: int = PER_HALF, seed: int = 0) -> ImageSet:
