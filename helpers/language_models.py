@@ -1,5 +1,5 @@
-"""What a pretrained language model can be asked: does a text entail a statement, how likely is a continuation, what is its
-translation?
+"""What a pretrained language model can be asked: does a text entail a statement, how likely is a continuation, which word is missing,
+what is its translation?
 
 The tokenizers and models are those of transformers, for example from `hub.load`.
 """
@@ -98,6 +98,23 @@ def continuation_scores(
             each = torch.cat([first, later], 1).log_softmax(-1).gather(2, padded[:, :, None])[:, :, 0]
             scores[place] = (each * real).sum(1).cpu().numpy()
     return scores
+
+
+def fill_blanks(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, most: int = 3) -> list[list[str]]:
+    """For each text with one blank, "___", the `most` likeliest words in its place, the likeliest first, by a masked language model.
+
+    (BERT: Devlin et al. 2019, arXiv:1810.04805.) Raises ValueError for unusable texts, or one without exactly one blank.
+    """
+    found = []
+    with torch.inference_mode(), _threads():
+        for text in check_texts(texts):
+            if text.count("___") != 1:
+                raise ValueError(f"{text!r} has {text.count('___')} blanks: write ___ once, where the word is to be guessed")
+            batch = tokenizer(text.replace("___", tokenizer.mask_token), return_tensors="pt").to(model.device)
+            (place,) = (batch["input_ids"][0] == tokenizer.mask_token_id).nonzero()[:, 0]
+            best = model(**batch).logits[0, place].topk(most).indices
+            found.append([tokenizer.decode([token]).strip() for token in best.tolist()])
+    return found
 
 
 def translate(

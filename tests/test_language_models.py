@@ -126,3 +126,15 @@ def test_what_cannot_be_read_is_refused():
     ):
         with pytest.raises(ValueError, match="pass a list of texts"):
             call()
+
+
+def test_blanks_are_filled_with_the_likeliest_words():
+    tokenizer, model = tiny_hub.bert()
+    (words,) = language_models.fill_blanks(["a b ___ d ."], tokenizer, model, most=4)
+    batch = tokenizer("a b [MASK] d .", return_tensors="pt")
+    with torch.no_grad():
+        logits = model(**batch).logits[0, 3]
+    assert words == [tokenizer.decode([token]) for token in logits.topk(4).indices.tolist()]
+    for wrong, count in (("no blank", 0), ("___ and ___", 2)):
+        with pytest.raises(ValueError, match=f"has {count} blanks: write ___ once"):
+            language_models.fill_blanks([wrong], tokenizer, model)

@@ -8,16 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from helpers import audio, config
+from helpers import audio
 from helpers.data.cache import cached
 from helpers.data.images import ImageSet
+from helpers.downloads import registry, transfer
 from helpers.errors import CourseError
 
 BANK = Path(__file__).with_suffix(".npz")
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-URL = "https://raw.githubusercontent.com/Jakobovski/free-spoken-digit-dataset/master/recordings/{name}"
-REGISTRY = Path(__file__).with_name("free_spoken_digits.json")  # the sha256 of each recording that is used
-SECONDS = 30  # without an answer, after which a download has failed
 
 
 class Voices(NamedTuple):
@@ -71,9 +69,9 @@ def speaker_split(groups: np.ndarray, speakers: int, seed: int) -> tuple[np.ndar
     return np.flatnonzero(np.isin(groups, order[:speakers])), np.flatnonzero(np.isin(groups, order[len(names) // 2 :]))
 
 
-def recordings() -> dict[str, str]:
-    """{file name: sha256} of the 300 real recordings, "<digit>_<speaker>_<take>.wav"."""
-    return json.loads(REGISTRY.read_text(encoding="utf-8"))
+def recordings() -> tuple[str, ...]:
+    """The file names of the 300 real recordings, "<digit>_<speaker>_<take>.wav"."""
+    return tuple(file.name for file in registry.FILES["free_spoken_digits"].files)
 
 
 def read_waves(folder: Path, names: tuple[str, ...]) -> list[np.ndarray]:
@@ -96,43 +94,18 @@ def read_recordings(folder: Path, names: tuple[str, ...]) -> ImageSet:
     return ImageSet(images, labels, WORDS, np.array([numbers[speaker] for speaker in speakers], np.int64))
 
 
-def fetch_recordings() -> Path:
-    """The folder of the 300 recordings; needs COURSE_PROFILE=full.
-
-    Each is downloaded once into `config.cache_dir()`, gets its name there when it is complete, and its hash is verified at every call.
-    Raises CourseError in the offline profile, when a download fails, or when a file is another one.
-    """
-    if config.profile() == "offline":
-        raise CourseError("the recordings of the Free Spoken Digit Dataset must be downloaded (3 MB, 300 files), and this is the "
-                          "offline profile: set COURSE_PROFILE=full before you start")
-    try:
-        import pooch
-    except ImportError:
-        raise CourseError("the package pooch is not installed: install what requirements.txt pins") from None
-
-    pooch.get_logger().setLevel("ERROR")  # it reports each download on standard error
-    loader, folder = pooch.HTTPDownloader(timeout=SECONDS), config.cache_dir() / "free_spoken_digits"
-    for name, sha256 in config.progress(recordings().items(), "download recordings"):
-        try:
-            pooch.retrieve(URL.format(name=name), f"sha256:{sha256}", name, folder, downloader=loader)
-        except Exception as error:  # of the network, the disk, or pooch about the hash
-            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            raise CourseError(f"the recording {name} could not be downloaded: is there a network connection? Check it and run the "
-                              f"cell again, what arrived whole is kept. (The download says: {reason})") from None
-    return folder
-
-
 def load_real_digits() -> ImageSet:
     """300 real recordings as word images (300, 64, 64) uint8: six people, each digit five times; groups: the person.
 
-    Free Spoken Digit Dataset (Jackson et al. 2018, doi:10.5281/zenodo.1342401, CC BY-SA 4.0). Raises as `fetch_recordings`.
+    Free Spoken Digit Dataset (Jackson et al. 2018, doi:10.5281/zenodo.1342401, CC BY-SA 4.0); needs COURSE_PROFILE=full.
+    Raises CourseError as `transfer.ensure`.
     """
-    return read_recordings(fetch_recordings(), tuple(recordings()))
+    return read_recordings(transfer.ensure("free_spoken_digits"), recordings())
 
 
 def load_real_waves() -> list[np.ndarray]:
     """The same 300 recordings, in the same order, as waves: float in about -1 to 1, 8,000 samples a second."""
-    return read_waves(fetch_recordings(), tuple(recordings()))
+    return read_waves(transfer.ensure("free_spoken_digits"), recordings())
 
 
 def verify() -> str:
