@@ -82,6 +82,8 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(NO_NETWORK), prepend=os.pathsep)
         patch.setenv("COURSE_NETWORK_LOG", str(notebook.network_log))
+        if notebook.nb.metadata.get("course", {}).get("loopback"):
+            patch.setenv("COURSE_LOOPBACK", "1")  # the lesson starts a server of its own on this machine
         result = yield
     notebook.meter.start(notebook.kernel.km.provisioner.pid)
     notebook.kernel.await_reply = partial(await_reply, notebook.kernel, notebook.kernel.await_reply)

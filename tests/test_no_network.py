@@ -21,6 +21,11 @@ except OSError:
 UDP = 'import socket\nsocket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 9))'
 LISTEN = 'import socket\nsocket.socket().bind(("127.0.0.1", 0))'
 CHILD = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {CONNECT!r}], stderr=subprocess.DEVNULL)"
+SERVE = """import socket
+server = socket.create_server(("127.0.0.1", 0))
+socket.create_connection(server.getsockname(), timeout=5).close()"""
+OUTSIDE = """import socket
+socket.create_connection(("192.0.2.1", 9), timeout=1)"""
 WORKER = """from joblib import Parallel, delayed
 def connect(port):
     import socket
@@ -39,7 +44,9 @@ print(Parallel(n_jobs=2)(delayed(abs)(-n) for n in range(2)))"""
 def run_pytest(folder: Path, *options: str, **cells: list[str]) -> subprocess.CompletedProcess:
     """Run pytest with the course's settings and conftest.py on notebooks made of these cells."""
     for name, sources in cells.items():
-        nbformat.write(new_notebook(cells=[new_code_cell(source) for source in sources]), folder / f"{name}.ipynb")
+        declared = {"course": {"loopback": True}} if name.startswith("loopback") else {}
+        made = [new_code_cell(source) for source in sources]
+        nbformat.write(new_notebook(cells=made, metadata=declared), folder / f"{name}.ipynb")
     settings = ["-p", "conftest", "-p", "no:cacheprovider", "-c", str(config.ROOT / "pyproject.toml"), "--rootdir", str(folder)]
     command = [sys.executable, "-m", "pytest", *settings, "--color=no", "-rA", *options, str(folder)]
     surroundings = {**os.environ, "PYTHONPATH": str(config.ROOT)}
@@ -53,7 +60,8 @@ def outcome(tmp_path_factory) -> str:
     done = run_pytest(
         tmp_path_factory.mktemp("notebooks"), "-n", "2", "--dist", "loadscope",
         connect=[CONNECT], swallowed=[SWALLOWED], udp=[UDP], listen=[LISTEN], child=[CHILD], worker=[WORKER],
-        ordinary=[ORDINARY, "import urllib3, requests"], broken=["1", "1 / 0", "2"], dies=["import os; os._exit(1)", "2"],
+        ordinary=[ORDINARY, "import urllib3, requests"], broken=["1", "1 / 0", "2"], loopback_serves=[SERVE], loopback_leaves=[OUTSIDE],
+        dies=["import os; os._exit(1)", "2"],
     )
     assert done.returncode == 1, done.stdout + done.stderr
     return done.stdout
@@ -90,3 +98,8 @@ def test_time_and_memory_of_each_notebook_are_printed(outcome):
     assert len(rows) == 9
     for seconds, _, memory, _ in rows.values():
         assert 0 < float(seconds) < 240 and 0.02 < float(memory) < 3
+
+
+def test_a_notebook_that_says_so_may_talk_to_this_machine_and_to_no_other(outcome):
+    assert "PASSED loopback_serves.ipynb" in outcome
+    assert "FAILED loopback_leaves.ipynb" in outcome and "192.0.2.1" in outcome
