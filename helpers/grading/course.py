@@ -69,6 +69,11 @@ class Course:
         """The notebook in lessons/exercises/ that the learner works in."""
         return self.root / "lessons" / "exercises" / name / _file_name(name)
 
+    def report(self, name: str) -> Path | None:
+        """The notebook beside the exercises that a person grades, report_NN.ipynb in solutions/, or None when the lesson has none."""
+        path = self.source(name).with_name(report_name(name))
+        return path if path.exists() else None
+
     def settings(self) -> Config:
         """nbgrader_config.py of this course, as a fresh traitlets configuration."""
         try:
@@ -88,7 +93,18 @@ class Course:
 
     def master(self, name: str) -> NotebookNode:
         """The learner's notebook with stubs, checksums and locks, and with the hidden tests still in the test cells."""
-        nb, settings = read_notebook(self.source(name)), self.settings()
+        return self._master(self.source(name))
+
+    def report_master(self, name: str) -> NotebookNode | None:
+        """The same for the report, None when the lesson has none. Raises CourseError naming the cell that is not in order."""
+        path = self.report(name)
+        if path is None:
+            return None
+        check_report(read_notebook(path), f"solutions/{name}/{path.name}")
+        return self._master(path)
+
+    def _master(self, path: Path) -> NotebookNode:
+        nb, settings = read_notebook(path), self.settings()
         for step in MASTER_STEPS:
             nb, _ = getattr(preprocessors, step)(config=settings).preprocess(nb, {})
         return nb
@@ -96,6 +112,11 @@ class Course:
 
 def _file_name(lesson: str) -> str:
     return f"exercises_{lesson.split('_')[0]}.ipynb"
+
+
+def report_name(lesson: str) -> str:
+    """The file name of a lesson's report, such as "report_22.ipynb"."""
+    return f"report_{lesson.split('_')[0]}.ipynb"
 
 
 def read_notebook(path: Path) -> NotebookNode:
@@ -195,6 +216,25 @@ def exercises_of(nb: NotebookNode, where: str) -> list[Exercise]:
         raise CourseError(f"{where} has no exercises: mark an answer cell as nbgrader's 'Autograded answer' and its tests as "
                           "'Autograder tests'")
     return found
+
+
+def check_report(nb: NotebookNode, where: str) -> None:
+    """Raise CourseError unless every nbgrader cell of a report is a written answer with points, named once."""
+    seen: set[str] = set()
+    for number, cell in enumerate(nb.cells, start=1):
+        about = cell.metadata.get("nbgrader")
+        if not about:
+            continue
+        here = f"{where}, cell {number}" + (f" ({grade_id(cell)})" if grade_id(cell) else "")
+        if grade_id(cell) is None or grade_id(cell) in seen:
+            raise CourseError(f"{here}: the cell needs a grade_id of its own: name it in the Create Assignment panel")
+        seen.add(grade_id(cell))
+        if cell.cell_type != "markdown" or about.get("task") or not (about.get("grade") and about.get("solution")):
+            raise CourseError(f"{here}: a report holds only written answers: make it nbgrader's 'Manually graded answer', in Markdown")
+        if not (isinstance(about.get("points"), int | float) and about["points"] > 0):
+            raise CourseError(f"{here}: the answer has no points: give it 1 or more")
+    if not seen:
+        raise CourseError(f"{where} has no answer cell: mark one as nbgrader's 'Manually graded answer'")
 
 
 def _check_cell(cell: NotebookNode, here: str) -> None:

@@ -18,10 +18,11 @@ from nbgrader.utils import compute_checksum
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from helpers.errors import CourseError
-from helpers.grading.course import Course, collected_log, grade_id
+from helpers.grading.course import Course, collected_log, grade_id, parse_notebook, report_name
 from helpers.grading.harmless import harmless
 from helpers.grading.outcome import REJECTED, Outcome
 from helpers.grading.pages import Marks, feedback_page
+from helpers.grading.restore import restore
 
 LOCKED_SECONDS = 60  # how long to wait for another program that writes to the gradebook
 
@@ -37,6 +38,7 @@ class Records:
         """Open the gradebook and make the assignment if it is not there. Raises CourseError."""
         self.course, self.lesson, self.file = course, lesson, course.source(lesson).stem
         self.exercises, self.master = course.exercises(lesson), course.master(lesson)
+        self.report_master, self.report_file = course.report_master(lesson), Path(report_name(lesson)).stem
         settings = course.settings().CourseDirectory
         self.url = settings.db_url
         self.autograded, self.feedback = (course.root / settings[f"{kind}_directory"] for kind in ("autograded", "feedback"))
@@ -77,9 +79,11 @@ class Records:
         with collected_log():
             gradebook = self.gradebook = api.Gradebook(self.url)
             gradebook.update_or_create_assignment(self.lesson)
-            resources = {"nbgrader": {"notebook": self.file, "assignment": self.lesson, "db_url": self.url}}
             try:
-                SaveCells().preprocess(copy.deepcopy(self.master), resources)
+                for file, master in ((self.file, self.master), (self.report_file, self.report_master)):
+                    resources = {"nbgrader": {"notebook": file, "assignment": self.lesson, "db_url": self.url}}
+                    if master is not None:
+                        SaveCells().preprocess(copy.deepcopy(master), resources)
             except RuntimeError:
                 raise CourseError(f"{self.lesson}: the gradebook holds submissions for exercises with other cells: move "
                                   "classroom/gradebook.db away (it keeps those grades) and give the same command again") from None
@@ -89,12 +93,15 @@ class Records:
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """Record a batch: one commit for all scores, then the files. Raises CourseError; what was written before stays."""
         notebooks = {outcome.student: self._safe(outcome) for outcome in outcomes if outcome.status != REJECTED}
+        reports = {student: self._report(outcome) for outcome in outcomes if (student := outcome.student) in notebooks and outcome.report}
         if notebooks:
-            self._patiently(self._write_scores, [outcome for outcome in outcomes if outcome.status != REJECTED], notebooks)
+            self._patiently(self._write_scores, [outcome for outcome in outcomes if outcome.status != REJECTED], notebooks, reports)
         for outcome in outcomes:
             if outcome.status != REJECTED:
                 folder = self.autograded / outcome.student / self.lesson
                 write_file(folder / f"{self.file}.ipynb", nbformat.v4.writes(notebooks[outcome.student]))
+                if report := reports.get(outcome.student):
+                    write_file(folder / f"{self.report_file}.ipynb", nbformat.v4.writes(report))
                 if outcome.submitted:
                     write_file(folder / "timestamp.txt", outcome.submitted)
             self._write_page(outcome, notebooks.get(outcome.student))
@@ -107,11 +114,25 @@ class Records:
     def _safe(self, outcome: Outcome) -> NotebookNode:
         return harmless(nbformat.v4.reads(outcome.notebook), self.master)
 
+    def _report(self, outcome: Outcome) -> NotebookNode | None:
+        """The report, put in order and harmless; None when the lesson has none, or what was handed in is no notebook."""
+        if self.report_master is None:
+            return None
+        try:
+            nb = parse_notebook(outcome.report.encode("utf-8", "backslashreplace"), f"{self.report_file}.ipynb")
+        except CourseError as error:
+            outcome.notes.append(f"the report was not taken: {error}")
+            return None
+        restore(nb, self.report_master)
+        return harmless(nb, self.report_master)
+
     def _write_page(self, outcome: Outcome, notebook: NotebookNode | None) -> None:
         page = feedback_page(outcome, self.exercises, self.master, notebook, self._patiently(self._marks, outcome.student))
         write_file(self.feedback / outcome.student / self.lesson / f"{self.file}.html", page)
 
-    def _write_scores(self, outcomes: list[Outcome], notebooks: dict[str, NotebookNode]) -> None:
+    def _write_scores(
+        self, outcomes: list[Outcome], notebooks: dict[str, NotebookNode], reports: dict[str, NotebookNode | None]
+    ) -> None:  # fmt: skip
         db = self.gradebook.db
         with db.no_autoflush:
             assignment = self.gradebook.find_assignment(self.lesson)
@@ -138,6 +159,8 @@ class Records:
                 answers = {cells[grade_id(cell)]: cell for cell in notebooks[outcome.student].cells if grade_id(cell) in cells}
                 for comment in own.comments:
                     comment.auto_comment = "No response." if unanswered(answers.get(comment.cell_id)) else None
+                if self.report_master is not None:
+                    self._await_person(submission, assignment, reports.get(outcome.student))
         try:
             db.commit()
         except SQLAlchemyError:
@@ -147,15 +170,31 @@ class Records:
             for outcome in outcomes:
                 self._penalty(outcome.student)
 
+    def _await_person(self, submission: api.SubmittedAssignment, assignment: api.Assignment, report: NotebookNode | None) -> None:
+        """Mark each written answer as one that a person is to grade; what has not been answered has 0 points, as in nbgrader."""
+        notebook = next(notebook for notebook in assignment.notebooks if notebook.name == self.report_file)
+        own = next((part for part in submission.notebooks if part.notebook_id == notebook.id), None) or self._part(submission, notebook)
+        names = {cell.id: cell.name for cell in notebook.grade_cells}
+        answers = {grade_id(cell): cell for cell in report.cells if not unanswered(cell)} if report else {}
+        for grade in own.grades:
+            answered = names[grade.cell_id] in answers
+            grade.auto_score = None if answered else 0.0
+            grade.needs_manual_grade = answered or grade.manual_score is not None
+
+    def _part(self, submission: api.SubmittedAssignment, notebook: api.Notebook) -> api.SubmittedNotebook:
+        """An empty grade for each graded cell, and an empty comment for each answer cell, of one notebook of a submission."""
+        part = api.SubmittedNotebook(notebook_id=notebook.id, assignment=submission)
+        for cell in notebook.grade_cells:
+            api.Grade(cell_id=cell.id, notebook=part)
+        for cell in notebook.solution_cells:
+            api.Comment(cell_id=cell.id, notebook=part)
+        return part
+
     def _new(self, assignment: api.Assignment, student: str) -> api.SubmittedAssignment:
         """A submission with an empty grade for each test cell and an empty comment for each answer cell, as nbgrader makes it."""
         submission = api.SubmittedAssignment(assignment_id=assignment.id, student_id=student)
         for notebook in assignment.notebooks:
-            part = api.SubmittedNotebook(notebook_id=notebook.id, assignment=submission)
-            for cell in notebook.grade_cells:
-                api.Grade(cell_id=cell.id, notebook=part)
-            for cell in notebook.solution_cells:
-                api.Comment(cell_id=cell.id, notebook=part)
+            self._part(submission, notebook)
         self.gradebook.db.add(submission)
         return submission
 
@@ -180,12 +219,15 @@ class Records:
         grades = [grade for part in submission.notebooks for grade in part.grades]
         comments = [comment.manual_comment for part in submission.notebooks for comment in part.comments if comment.manual_comment]
         by_hand = {grade.name for grade in grades if grade.manual_score is not None or grade.extra_credit}
-        return Marks({grade.name: grade.score for grade in grades}, by_hand, submission.late_submission_penalty or 0.0, comments)
+        written = [grade for grade in grades if self.report_master is not None and grade.notebook.name == self.report_file]
+        open_ones = sum(grade.manual_score is None and grade.auto_score is None for grade in written)
+        report = (sum(grade.score for grade in written), sum(grade.max_score for grade in written), open_ones) if written else None
+        return Marks({grade.name: grade.score for grade in grades}, by_hand, submission.late_submission_penalty or 0.0, comments, report)
 
 
 def unanswered(cell: NotebookNode | None) -> bool:
     """True for an answer cell that still is as it was released."""
-    return cell is not None and cell.metadata.nbgrader.get("checksum") == compute_checksum(cell)
+    return cell is not None and bool(grade_id(cell)) and cell.metadata.nbgrader.get("checksum") == compute_checksum(cell)
 
 
 def moment(text: str) -> datetime:

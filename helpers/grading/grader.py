@@ -152,6 +152,7 @@ class Grader:
         outcome = Outcome(
             submission.student, self.about.lesson, submission.origin, submission.digest(), status, submission.submitted, reason,
             run.stopped_at, run.results(), notes + run.notes, nbformat.writes(nb),
+            report=submission.report.decode("utf-8-sig", "backslashreplace"),
         )
         return replace_seconds(outcome, began, self.missing)
 

@@ -16,6 +16,7 @@ class Submission:
     """One learner's file. `problem` is "" or the sentence why it is rejected before anything of it runs.
 
     student: nbgrader's id, usable as a folder name. origin: where the file was found, for messages. submitted: ISO 8601 in UTC or "".
+    report: the notebook that a person grades, b"" when the lesson has none or it was not handed in.
     """
 
     student: str
@@ -23,10 +24,11 @@ class Submission:
     content: bytes = b""
     problem: str = ""
     submitted: str = ""
+    report: bytes = b""
 
     def digest(self) -> str:
-        """sha256 of the content, in hexadecimal."""
-        return hashlib.sha256(self.content).hexdigest()
+        """sha256 of the content and the report, in hexadecimal."""
+        return hashlib.sha256(self.content + self.report).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Outcome:
     status: `GRADED`; `PARTLY` when its process died or ran out of time (what came before keeps its points); `REJECTED` when there was
     nothing to grade. reason: a sentence, "" when graded. stopped_at: the cell at which it stopped. cells: every test cell of the
     lesson, in order. notes: what was put right. notebook: the executed notebook as JSON. Cells and notebook are empty when rejected.
+    report: the one for a person, as it was handed in, "" for none.
     """
 
     student: str
@@ -62,6 +65,7 @@ class Outcome:
     notebook: str = ""
     seconds: float = 0.0
     missing_protections: list[str] = field(default_factory=list)
+    report: str = ""
 
     def score(self) -> float | None:
         """Points reached; None when rejected, which is not the same as 0."""

@@ -30,8 +30,11 @@ FEEDBACK = TEMPLATES.from_string("""<!doctype html><html lang="en"><meta charset
 {% if outcome.status == rejected %}<p class="note">This notebook was not graded: {{ outcome.reason }}. That is not
 the same as 0 points: mend it and hand it in again, or ask your instructor.</p>
 {% if marks %}<p>An earlier submission counts: {{ "%g" | format(marks.total()) }} points.</p>{% endif %}
-{% else %}<p><strong>{{ "%g" | format(total) }} of {{ "%g" | format(outcome.max_score()) }} points</strong>
+{% else %}<p><strong>{{ "%g" | format(total) }} of {{ "%g" | format(most) }} points</strong>
 {% if marks and marks.penalty %}(after {{ "%g" | format(marks.penalty) }} for handing in late){% endif %}</p>
+{% if marks and marks.report %}<p>Of these, your report: {{ "%g" | format(marks.report[0]) }}
+of {{ "%g" | format(marks.report[1]) }} points{% if marks.report[2] %} so far; {{ marks.report[2] }} of its answers are still to be graded
+by your instructor{% endif %}.</p>{% endif %}
 {% if outcome.reason %}<p class="note">Graded up to a cell only: {{ outcome.reason }}</p>{% endif %}{% endif %}
 {% for note in outcome.notes %}<p class="note">{{ note }}</p>{% endfor %}
 {% for comment in comments %}<p class="note">Your instructor writes: {{ comment }}</p>{% endfor %}
@@ -74,6 +77,7 @@ class Marks:
     by_hand: set[str]
     penalty: float
     comments: list[str]
+    report: tuple[float, float, int] | None = None  # points, of how many, and how many answers are still to be graded
 
     def total(self) -> float:
         """Points that count."""
@@ -105,7 +109,9 @@ def feedback_page(
                 cells.append({"source": cell.source, "outputs": [plain(output) for output in cell.get("outputs", [])]})
     return FEEDBACK.render(
         style=STYLE, lesson=outcome.lesson, outcome=outcome, rejected=REJECTED, results=results, cells=cells, marks=marks, by_hand=by_hand,
-        total=marks.total() if marks else outcome.score(), comments=marks.comments if marks and outcome.status != REJECTED else [],
+        total=marks.total() if marks else outcome.score(),
+        most=outcome.max_score() + (marks.report[1] if marks and marks.report else 0),
+        comments=marks.comments if marks and outcome.status != REJECTED else [],
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ def release(lessons: list[str] | None = None, root: Path | None = None) -> int:
         raise CourseError(f"there is nothing to release: {course.root / 'solutions'} holds no exercises_NN.ipynb")
     for name in names:
         course.exercises(name)
+        course.report_master(name)
     classroom = course.root / "classroom"
     try:
         classroom.mkdir(exist_ok=True)
@@ -47,13 +48,16 @@ def release(lessons: list[str] | None = None, root: Path | None = None) -> int:
     return 0
 
 
-def expected(name: str, root: Path | None = None) -> str:
-    """The text of the notebook that `release` writes for a lesson; a test compares it with the one in lessons/exercises/."""
+def expected(name: str, root: Path | None = None, file: str | None = None) -> str:
+    """The text of the notebook that `release` writes for a lesson; a test compares it with the one in lessons/exercises/.
+
+    file: the name of another notebook of the lesson than its exercises, the report's.
+    """
     course = Course(root)
     course.exercises(name)
     with tempfile.TemporaryDirectory() as folder:
         generate(course, name, Path(folder), record=False)
-        return Path(folder, name, course.released(name).name).read_text(encoding="utf-8")
+        return Path(folder, name, file or course.released(name).name).read_text(encoding="utf-8")
 
 
 def generate(course: Course, name: str, folder: Path, record: bool) -> None:
@@ -96,17 +100,17 @@ def _move(course: Course, name: str, staged: Path) -> str:
     """Put a staged release in place, after a dated copy of a notebook that holds work; returns the sentence to show."""
     target = course.released(name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    copied = ""
+    copied = []
     for file in sorted(path for path in staged.rglob("*") if path.is_file()):
         place = target.parent / file.relative_to(staged)
         if place.is_file() and place.read_bytes() == file.read_bytes():
             continue
-        if place == target and place.exists() and holds_work(place):
-            copied = _dated_copy(place)
+        if place.suffix == ".ipynb" and place.exists() and holds_work(place):
+            copied.append(_dated_copy(place))
         place.parent.mkdir(parents=True, exist_ok=True)
         os.replace(file, place)
     shown = target.relative_to(course.root).as_posix()
-    return f"{name}: released to {shown}" + (f"; your earlier work is kept beside it in {copied}" if copied else "")
+    return f"{name}: released to {shown}" + (f"; your earlier work is kept beside it in {', '.join(copied)}" if copied else "")
 
 
 def holds_work(path: Path) -> bool:

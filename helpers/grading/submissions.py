@@ -23,6 +23,7 @@ from pathlib import Path
 from nbgrader.utils import parse_utc
 
 from helpers.errors import CourseError
+from helpers.grading.course import report_name
 from helpers.grading.outcome import Submission
 
 NOTEBOOK_BYTES, TOTAL_BYTES, MEMBERS = 20_000_000, 2_000_000_000, 20_000
@@ -97,11 +98,12 @@ def find(path: Path, lesson: str) -> list[Submission]:
             raise CourseError(f"{_shown(str(path))} cannot be opened ({reason}): {ACCEPTED}") from None
         found, left = [], TOTAL_BYTES
         for handed in _by_student(files, lesson):
-            submission = _submission(handed, wanted)
-            if len(submission.content) > left:
-                submission = replace(submission, content=b"", problem="not read, because the notebooks before it are "
+            submission = _submission(handed, wanted, report_name(lesson))
+            size = len(submission.content) + len(submission.report)
+            if size > left:
+                submission = replace(submission, content=b"", report=b"", problem="not read, because the notebooks before it are "
                                      f"{TOTAL_BYTES / 1e9:g} GB in all: grade it by itself")
-            left -= len(submission.content)
+            left -= size
             found.append(submission)
     if not found:
         raise CourseError(f"nothing for {lesson} was handed in at {_shown(str(path))}: {ACCEPTED}")
@@ -293,9 +295,14 @@ def _whose(file: _File, lesson: str, depth: int) -> _Handed | None:
     return _Handed(file, "loose", name, name) if file.problem else None
 
 
-def _submission(group: list[_Handed], wanted: str) -> Submission:
-    """What one student handed in: the notebook that counts, or why there is none."""
+def _submission(group: list[_Handed], wanted: str, report: str) -> Submission:
+    """What one student handed in: the notebook that counts, or why there is none; and the report, if there is one that can be read."""
     student, submitted = safe_student(group[0].student), _submitted(group)
+    reports = [handed for handed in group if handed.is_notebook() and handed.base()[0].lower() == report]
+    group = [handed for handed in group if handed not in reports]
+    if not group:
+        problem = f"handed in the report alone: ask for {wanted}"
+        return Submission(student, _shown(reports[0].file.path), problem=problem, submitted=submitted)
     try:
         taken = _choose(group, wanted)
     except CourseError as error:
@@ -307,9 +314,23 @@ def _submission(group: list[_Handed], wanted: str) -> Submission:
             raise CourseError(taken.file.problem)
         if not (content := taken.file.read()):
             raise CourseError("is empty, perhaps because the upload broke off: ask for it again")
-        return Submission(student, origin, content, submitted=submitted)
+        written, note = _report(reports, report)
+        return Submission(student, origin + note, content, submitted=submitted, report=written)
     except CourseError as error:
         return Submission(student, origin, problem=f"`{_shown(taken.name)}` {error}", submitted=submitted)
+
+
+def _report(reports: list[_Handed], wanted: str) -> tuple[bytes, str]:
+    """The report's content, b"" when there is none that can be read, and then what to add to the origin."""
+    try:
+        if not reports:
+            return b"", ""
+        taken = _choose(reports, wanted)
+        if taken.file.problem:
+            raise CourseError(taken.file.problem)
+        return taken.file.read(), ""
+    except CourseError as error:
+        return b"", f" (its report {error})"
 
 
 def _choose(group: list[_Handed], wanted: str) -> _Handed:
