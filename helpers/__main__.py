@@ -71,6 +71,18 @@ def dispatch(args, pytest_args, ready):
         from helpers import notebooks
 
         return notebooks.run(args.lesson, args.save) if args.command == "run" else notebooks.times(args.write, args.lessons)
+    if args.command == "fetch":
+        from helpers.downloads import command
+
+        return command.fetch(args.lessons, args.to, args.list)
+    if args.command == "site":
+        from helpers.site import build
+
+        return build.build(args.to)
+    if args.command == "new":
+        from helpers import new_lesson
+
+        return new_lesson.new(args.name)
     if args.command == "release":
         from helpers.grading import release
 
@@ -121,8 +133,16 @@ def parser():
     times = commands.add_parser("times", help="measure time and memory of every notebook")
     times.add_argument("lessons", nargs="*", metavar="lesson", help="only these (default: all)")
     times.add_argument("--write", action="store_true", help="write the measurement into README.md")
+    fetch = commands.add_parser("fetch", help="download ahead what \"Go bigger\" sections need, and verify it")
+    fetch.add_argument("lessons", nargs="*", metavar="lesson", help="only for these (default: all)")
+    fetch.add_argument("--to", type=path, metavar="FOLDER", help="fill this folder, for a classroom without a network")
+    fetch.add_argument("--list", action="store_true", help="only show what, how much, and from where")
     release = commands.add_parser("release", help="make lessons/exercises/ from solutions/")
     release.add_argument("lessons", nargs="*", metavar="lesson", help="only these (default: all)")
+    site = commands.add_parser("site", help="build the course as a web site from the stored notebooks")
+    site.add_argument("--to", type=path, metavar="FOLDER", help="write it here (default: build/site)")
+    new = commands.add_parser("new", help="make a new lesson from a template: lesson, exercises and their tests")
+    new.add_argument("name", help="its number and name, such as 23_my_topic")
     check = commands.add_parser("check", help="grade your exercise notebook and record your progress")
     check.add_argument("lesson", help="1, 01 or 01_what_transfers")
     check.add_argument("path", nargs="?", help="another notebook than the one in lessons/exercises/")

@@ -105,9 +105,10 @@ def repair() -> str:
 
 
 def wanted() -> dict[str, str]:
-    """Package name -> exact version, from requirements.txt."""
+    """Package name -> exact version, from requirements.txt, without what is not made for this system."""
     text = (config.ROOT / "requirements.txt").read_text(encoding="utf-8")
-    return dict(re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE))
+    pinned = re.findall(r"^([\w.-]+)==([^\s;]+)(.*)", text, re.MULTILINE)
+    return {name: version for name, version, condition in pinned if not (condition and sys.platform == "win32")}
 
 
 def packages() -> str:

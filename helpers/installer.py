@@ -16,7 +16,7 @@ from helpers.errors import CourseError
 
 INSTALLED_GB = 6.0  # free space before the first set-up: 4.3 GB of packages (PyTorch for the CPU) and what pip unpacks on the way
 UPDATE_GB = 1.0  # the large packages are there already
-PACKAGES = 180  # about as many as requirements.txt brings along
+PACKAGES = 230  # about as many as requirements.txt brings along
 LARGE_MB = 20  # downloads above this are named even where no status line can be shown
 
 # What pip prints -> what to say. The first that is found counts.

@@ -11,6 +11,7 @@ import types
 import urllib.error
 import urllib.request
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -85,16 +86,19 @@ def test_every_command_calls_its_module_and_returns_its_status(ready, module):
     module("grading.progress", show=record("progress", 0))
     module("doctor", report=record("doctor", 1))
     module("launch", start=record("start", 0), test=record("test", 5))
+    module("site.build", build=record("site", 1))
+    module("new_lesson", new=record("new", 0))
     lines = ["run 01", "run 01 --save", "times --write", "times 1 02", "release", "release 1 3", "check 01",
              "check 01 a/b.ipynb --json", "progress", "doctor", "start", "start --no-browser --port 9001",
-             "test", "test -k a --pdb tests/x.py -- -h"]
-    assert [command_line.main(line.split()) for line in lines] == [1, 1, 0, 0, 0, 0, 3, 3, 0, 1, 0, 0, 5, 5]
+             "test", "test -k a --pdb tests/x.py -- -h", "site", "site --to a/b", "new 23_name"]
+    assert [command_line.main(line.split()) for line in lines] == [1, 1, 0, 0, 0, 0, 3, 3, 0, 1, 0, 0, 5, 5, 1, 1, 0]
     assert calls == [
         ("run", "01", False), ("run", "01", True), ("times", True, []), ("times", False, ["1", "02"]),
         ("release", None), ("release", ["1", "3"]),
         ("check", "01", None, False), ("check", "01", "a/b.ipynb", True), ("progress",), ("doctor", True),
         ("start", None, True), ("start", 9001, False),
         ("test", []), ("test", ["-k", "a", "--pdb", "tests/x.py", "--", "-h"]),
+        ("site", None), ("site", Path("a/b")), ("new", "23_name"),
     ]
     assert [argv for argv, _ in ready] == [line.split() for line in lines], "a restart needs the same arguments"
     assert [argv[0] for argv, install in ready if not install] == ["doctor"]
