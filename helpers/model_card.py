@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
+import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -18,14 +20,22 @@ PACKAGES = ("torch", "onnxruntime", "numpy")
 
 
 class Measurement(NamedTuple):
-    """One measured number. what: such as "accuracy". mean and sd: over `runs` repetitions. on: the data. unit: such as "ms"."""
+    """One measured number. what: such as "accuracy". spread: how sure it is, in words, such as "0.72 to 0.92 (95 %, 38 groups)". on: the
+    data. unit: such as "ms"."""
 
     what: str
-    mean: float
-    sd: float
-    runs: int
+    value: float
+    spread: str
     on: str
     unit: str = ""
+
+
+def over_runs(what: str, values: Sequence[float], on: str, unit: str = "") -> Measurement:
+    """The mean of repeated runs, with their standard deviation and number. Raises ValueError for fewer than two, or one not finite."""
+    values = [float(value) for value in values]
+    if len(values) < 2 or not all(map(math.isfinite, values)):
+        raise ValueError(f"{what}: {len(values)} run(s), {values[:3]}: a number without its spread says little, repeat the run")
+    return Measurement(what, statistics.mean(values), f"± {statistics.stdev(values):.3f} (sd of {len(values)})", on, unit)
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,8 @@ class Card:
     """What no program can find out, in the author's words, and what the run has measured.
 
     name: of the model. file: the one that is deployed; its sha256 goes into the card. purpose: what it is for. not_for: uses that it
-    was not made for. limits: known failures. data and licence: of what it was trained on. base: the pretrained model it comes from.
+    was not made for. limits: known failures. data: what it was trained and tested on, and on which terms. licence: of the model, as the
+    hub abbreviates it. base: the pretrained model it comes from. task: one of the hub's names for what it does.
     """
 
     name: str
@@ -46,15 +57,16 @@ class Card:
     base: str
     classes: Sequence[str]
     measured: Sequence[Measurement]
-    watch: Mapping[str, str]
+    watch: Mapping[str, str] = field(default_factory=dict)
+    task: str = "image-classification"
 
     def __post_init__(self) -> None:
-        for field in ("name", "purpose", "not_for", "limits", "data", "licence", "base", "classes", "measured"):
-            if not getattr(self, field):
-                raise ValueError(f"the card has no {field}: whoever takes the model over will need it, so write it down")
+        for name in ("name", "purpose", "not_for", "limits", "data", "licence", "base", "classes", "measured"):
+            if not getattr(self, name):
+                raise ValueError(f"the card has no {name}: whoever takes the model over will need it, so write it down")
         for row in self.measured:
-            if row.runs < 2 or not row.sd >= 0:
-                raise ValueError(f"{row.what}: {row.runs} run(s), sd {row.sd}: a number without its spread says little, repeat the run")
+            if not math.isfinite(row.value) or not row.spread:
+                raise ValueError(f"{row.what}: {row.value}, spread {row.spread!r}: a number without its spread says little, measure both")
 
 
 def sha256(path: Path) -> str:
@@ -70,16 +82,15 @@ def text(card: Card) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     results = [
-        EvalResult(task_type="image-classification", dataset_type="photographs", dataset_name=row.on, metric_type=row.what,
-                   metric_value=round(row.mean, 4))
+        EvalResult(task_type=card.task, dataset_type="custom", dataset_name=row.on, metric_type=row.what,
+                   metric_value=round(row.value, 4))
         for row in card.measured
     ]
-    head = ModelCardData(model_name=card.name, license=card.licence, base_model=card.base, pipeline_tag="image-classification",
-                         eval_results=results)
+    head = ModelCardData(model_name=card.name, license=card.licence, base_model=card.base, pipeline_tag=card.task, eval_results=results)
     digest = sha256(card.file)  # first: it says what to do when there is no file
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
-    table = ["| what | mean ± sd | runs | measured on |", "|---|---|---|---|"]
-    table += [f"| {row.what} | {row.mean:.3f} ± {row.sd:.3f} {row.unit} | {row.runs} | {row.on} |" for row in card.measured]
+    table = ["| what | value | spread | measured on |", "|---|---|---|---|"]
+    table += [f"| {row.what} | {f'{row.value:.3f} {row.unit}'.strip()} | {row.spread} | {row.on} |" for row in card.measured]
     file = Path(card.file)
     parts = [
         f"---\n{head.to_yaml()}\n---", f"# {card.name}", card.purpose,
