@@ -46,6 +46,10 @@ WRONG = {
             "def deployable(net, mean, spread, side):\n" + NORMALISE +
             "    up = nn.Upsample(size=(8, 8), mode='bilinear')\n    return nn.Sequential(Pixels(), up, n, net).eval()"
         ),
+        "the first channel's shift for all": (
+            "def deployable(net, mean, spread, side):\n" + NORMALISE + "    n.bias.copy_(n.bias[:1].expand(3))\n"
+            f"    return nn.Sequential(Pixels(), {RESIZE}, n, net).eval()"
+        ),
         "only the net": "def deployable(net, mean, spread, side):\n    return net.eval()",
     },
     "quantise_weights": {
@@ -190,6 +194,15 @@ WRONG = {
         "the average column": (
             "def alarm(reference, window, rate):\n" + ERROR +
             "    z = np.abs(window.mean(0) - reference.mean(0)) / error\n    return bool(z.mean() > stats.norm.isf(rate / 2))"
+        ),
+        "a fixed number of standard errors": (
+            "def alarm(reference, window, rate):\n" + ERROR +
+            "    return bool((np.abs(window.mean(0) - reference.mean(0)) / error > 4).any())"
+        ),
+        "the reference without an error of its own": (
+            "def alarm(reference, window, rate):\n    error = reference.std(0, ddof=1) / np.sqrt(len(window))\n"
+            "    z = np.abs(window.mean(0) - reference.mean(0)) / error\n"
+            "    return bool((z > stats.norm.isf(rate / 2 / reference.shape[1])).any())"
         ),
         "any difference": "def alarm(reference, window, rate):\n    return bool((window.mean(0) != reference.mean(0)).any())",
         "never": "def alarm(reference, window, rate):\n    return False",
