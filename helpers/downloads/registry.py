@@ -46,7 +46,7 @@ class Files(NamedTuple):
 MODELS = {
     "entailment": HubModel(
         "cross-encoder/nli-MiniLM2-L6-H768", "b95119ce93d3e065de6214e38cd4a97b0f2f2c6d", "AutoModelForSequenceClassification",
-        "Apache-2.0", 330, "says whether an English text entails a statement; trained on SNLI and MultiNLI", ("14",),
+        "Apache-2.0", 330, "says whether an English text entails a statement; trained on SNLI and MultiNLI", ("14", "21"),
     ),
     "gpt": HubModel(
         "openai-community/gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e", "AutoModelForCausalLM", "MIT", 550,
