@@ -61,8 +61,8 @@ def test_a_folder_of_images(tmp_path):
     assert project.kind == "images" and project.items.shape == (6, 64, 64, 3) and project.items.dtype == np.uint8
     assert project.class_names == ("cat", "dog") and project.group_names == ("cat0", "cat1", "dog0", "dog1")
     assert [project.group_names[group] for group in project.groups[:3]] == ["cat0", "cat0", "cat1"]
-    assert project.names[0] == "cat/cat0_0.png" and len(project.skipped) == 2
-    assert "broken_1.png" in project.skipped[1] and "loose.png" in project.skipped[0]
+    assert project.names[0] == "cat/cat0_0.png"
+    assert [line.split(":")[0] for line in project.skipped] == ["loose.png", "cat/broken_1.png", "cat/notes.txt"]
     assert len(set(capstone.read(folder, side=96).groups.tolist())) == 6
 
 
@@ -73,6 +73,14 @@ def test_a_folder_of_images(tmp_path):
     (lambda folder: [save_images(folder, each=1)], "the class 'cat' has one item"),
     (lambda folder: [save_images(folder)] + [write(folder / "cat" / f"c_{n}.jpg", b"no") for n in range(9)], "9 of 15 images cannot"),
     (lambda folder: [folder.mkdir(), Image.new("L", (9, 9)).save(folder / "a.png")], "1 images lie side by side"),
+    (lambda folder: [save_images(folder), Image.new("L", (9, 9)).save(folder / "cat" / "x.png")], "or leave group out"),
+    (lambda folder: [save_images(folder / part) for part in ("train", "test")], "the folders train, test look like a split, not like"),
+    (lambda folder: [save_images(folder / part) for part in ("Valid", "training")], "or give the path of training"),
+    (lambda folder: [save_images(folder, ("cat",)), (folder / "dog").mkdir(), write(folder / "dog" / "1.heic", b"x")],
+     "('cat'), because no image in dog can be read"),
+    (lambda folder: [save_images(folder, ("images",)), write(folder / "labels.csv", "file,label\n"),
+                     (folder / "images" / ".ipynb_checkpoints").mkdir()], "one folder of images is expected"),
+    (lambda folder: [save_images(folder, ("Cat", "cat"))], "the classes 'Cat' and 'cat' differ only in case or spaces"),
 ])
 def test_a_folder_that_cannot_be_used(tmp_path, make, words):
     make(tmp_path / "pets")
@@ -81,7 +89,35 @@ def test_a_folder_that_cannot_be_used(tmp_path, make, words):
     assert words in str(caught.value), str(caught.value)
 
 
-def test_patterns_sizes_and_paths_that_cannot_be_used(tmp_path):
+def test_what_is_left_out_is_named_and_what_is_hidden_is_not(tmp_path):
+    folder = save_images(tmp_path / "data" / "pets")
+    for name in ("cat/1.HEIC", "cat/2.heic", "dog/notes.txt", "labels.csv", "../readme.md"):
+        write(folder / name, b"x")
+    for name in ("bird", "__MACOSX/cat", ".ipynb_checkpoints", "cat/.ipynb_checkpoints"):
+        (folder / name).mkdir(parents=True)
+    for name in (".DS_Store", "__MACOSX/cat/1.png", ".ipynb_checkpoints/1.png", "cat/.ipynb_checkpoints/1.png", "cat/._1.png"):
+        write(folder / name, b"x")
+    (tmp_path / "data" / "__MACOSX").mkdir()
+    why = "of a kind that is not read (save images as PNG or JPEG)"
+    assert capstone.read(tmp_path / "data").skipped == (
+        "readme.md: beside the data, not read", f"cat/*.heic: 2 files, {why}", f"dog/notes.txt: {why}", f"labels.csv: {why}",
+        "bird: a folder without an image that can be read",
+    )
+
+
+def test_groups_may_be_folders(tmp_path):
+    folder = tmp_path / "pets"
+    for kind, name in (("cat", "anna"), ("cat", "ben"), ("dog", "anna")):
+        save_images(folder / kind, (name,), each=2)
+    for pattern in ("(.+)/", r"^(\w+)/\w+\.png$"):
+        project = capstone.read(folder, group=pattern)
+        assert project.group_names == ("anna", "ben") and project.groups.tolist() == [0, 0, 1, 1, 0, 0]
+    flat = save_images(tmp_path / "flat")
+    for pattern in (r"(.+)_\d+", r"^([a-z]+\d)_\d$"):  # the ending of the file is not in the way of a $
+        assert capstone.read(flat, group=pattern).group_names == ("cat0", "cat1", "dog0", "dog1")
+
+
+def test_patterns_sizes_and_paths_that_cannot_be_used(tmp_path, monkeypatch):
     folder = save_images(tmp_path / "pets")
     for pattern, words in (("(", "no regular expression"), (r".+_", "has no bracket")):
         with pytest.raises(CourseError, match=words):
@@ -90,6 +126,10 @@ def test_patterns_sizes_and_paths_that_cannot_be_used(tmp_path):
         capstone.read(folder, side=32)
     with pytest.raises(CourseError, match="there is nothing at"):
         capstone.read(tmp_path / "missing")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CourseError) as caught:
+        capstone.read("missing")
+    assert f"there is nothing at {Path.cwd() / 'missing'}:" in str(caught.value)
     with pytest.raises(CourseError, match="neither a folder nor a table"):
         capstone.read(write(tmp_path / "data.xlsx", b"PK"))
 
@@ -108,7 +148,8 @@ TABLE = "text,label,author\nA fine day indeed,good,ann\n\"Well, hardly\",bad,ben
 
 
 @pytest.mark.parametrize("name, content", [
-    ("t.csv", TABLE), ("t.csv", "\ufeff" + TABLE), ("t.tsv", TABLE.replace('"Well, hardly"', "Well; hardly").replace(",", "\t")),
+    ("t.csv", TABLE), ("t.csv", "\ufeff" + TABLE), ("t.csv", TABLE.replace('"Well, hardly"', "Well. hardly").replace(",", ";").replace(
+        "Well.", "Well,")), ("t.tsv", TABLE.replace('"Well, hardly"', "Well; hardly").replace(",", "\t")),
     ("t.jsonl", "\n".join(json.dumps(dict(zip(["text", "label", "author"], row, strict=True))) for row in (
         ["A fine day indeed", "good", "ann"], ["Well, hardly", "bad", "ben"], ["Nice enough", "good", "ben"], ["Awful", "bad", "ann"]))),
 ])
@@ -140,6 +181,8 @@ def test_rows_without_text_or_label_are_left_out_and_named(tmp_path):
     (TABLE + "a,b,c,d,e\n", {}, "cannot be read as a table"),
     ("text,label\nx,good,extra\ny,bad,extra\n", {}, "cannot be read as a table"),
     ("text,label\nsch\xf6n,good\n".encode("latin-1"), {}, "is not UTF-8"),
+    ("text,label\n\U0001f600,good\n\U0001f620,bad\n\U0001f600 !,good\n", {}, "3 of 3 texts of t.csv hold no word"),
+    (TABLE.replace("enough,good", "enough,Good"), {}, "the classes 'Good' and 'good' differ only in case or spaces"),
     ("text,label\nonly one,rare\nx y,good\nz w,good\n", {}, "the class 'rare' has one item"),
 ])
 def test_a_table_that_cannot_be_used(tmp_path, content, options, words):
@@ -181,6 +224,15 @@ def test_zips_of_images_and_of_a_table(tmp_path, monkeypatch):
     assert len(table.items) == 4
     with pytest.raises(CourseError, match="there are 2 tables"):
         capstone.read(zipped(tmp_path / "two.zip", {"a.csv": TABLE, "b.csv": TABLE}))
+
+
+def test_messages_about_a_zip_name_the_file_that_was_given(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
+    inner = zipped(tmp_path / "inner.zip", {"t.csv": TABLE})
+    with pytest.raises(CourseError, match=r"^outer.zip holds a zip \(inner.zip\) and no other data"):
+        capstone.read(zipped(tmp_path / "outer.zip", {"stuff/inner.zip": inner.read_bytes()}))
+    with pytest.raises(CourseError, match="^notes.zip holds no images"):
+        capstone.read(zipped(tmp_path / "notes.zip", {"a.txt": "x", "b.txt": "y"}))
 
 
 @pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "a/../../evil.txt", "C:/evil.txt", "..\\evil.txt", "a\\..\\..\\evil.txt"])
@@ -388,6 +440,41 @@ def test_of_a_chain_of_copies_the_first_stays():
     assert capstone.clean(project, findings).names.tolist() == ["item 0", "item 3", "item 4"]
 
 
+def test_after_cleaning_nothing_is_found():
+    # Dropping short reviews changes how rare each word is, so that new pairs come up: 41, 3, 1, none.
+    rng = np.random.default_rng(4)
+    words = (["soup", "film", "room", "staff"], ["was"], ["really", "quite", "not"], ["good", "bad", "fine", "slow", "nice"],
+             ["", "today", "again", "here", "now"])
+    texts = ["the " + " ".join(str(rng.choice(choice)) for choice in words) for _ in range(120)]
+    project = toy(rng.integers(0, 2, 120), np.arange(120), np.array(texts, object), "texts")
+    findings = capstone.look(project)
+    cleaned = capstone.clean(project, findings)
+    again = capstone.look(cleaned)
+    assert len(findings.conflicts) and len(cleaned.labels) > 50 and not len(again.copies) and not len(again.conflicts)
+
+
+def test_short_texts_want_a_higher_threshold():
+    texts = np.array(["the red light is on", "the red light is on now", "the door is open", "a fan turns"], object)
+    project = toy([0, 1, 0, 1], np.arange(4), texts, "texts")
+    assert capstone.look(project).conflicts.tolist() == [[0, 1]]
+    findings = capstone.look(project, alike=0.95)
+    assert findings.alike == 0.95 and len(capstone.clean(project, findings).labels) == 4
+    project.items[3] = project.items[2] + "!"  # one true pair, so that there is a second look: at the same threshold
+    cleaned = capstone.clean(project, capstone.look(project, alike=0.95)._replace(conflicts=np.zeros((0, 2), int)))
+    assert cleaned.names.tolist() == ["item 0", "item 1", "item 2"]
+
+
+@pytest.mark.parametrize("labels, texts, dropped", [([0, 0, 1, 1], ["one and two"] * 4, 4),
+                                                    ([0, 1, 1, 1], ["one and two", "one and two", "three", "four"], 2)])
+def test_cleaning_that_leaves_a_class_empty_and_texts_without_words(labels, texts, dropped):
+    project = toy(labels, np.arange(4), np.array(texts, object), "texts")
+    with pytest.raises(CourseError, match=f"^{dropped} of 4 items are copies or contradictions, and the class 'class 0' is left empty"):
+        capstone.clean(project, capstone.look(project))
+    project.items[:] = "!"
+    with pytest.raises(CourseError, match="none of the texts holds a word"):
+        capstone.look(project)
+
+
 def test_splits_keep_groups_whole_and_leaks_are_found():
     labels, groups = np.tile([0, 1, 2], 40), np.repeat(np.arange(20), 6)
     project = toy(labels, groups)
@@ -404,7 +491,9 @@ def test_splits_keep_groups_whole_and_leaks_are_found():
 
 @pytest.mark.parametrize("labels, groups, words", [
     ([0, 1] * 10, [0] * 10 + [1] * 10, "there are 2 groups for 5 parts"),
-    ([0] * 9 + [1] + [0] * 10, list(range(20)), "the class 'class 1' is missing on the"),
+    ([0, 1] * 10, [0] * 20, "there is 1 group for 5 parts"),
+    ([0, 1] * 4, list(range(8)), "no class has 5 items for 5 parts"),
+    ([0] * 9 + [1] + [0] * 10, list(range(20)), r"the class 'class 1' is missing on the .* \(its items come from 1 group\)"),
 ])
 def test_splits_that_cannot_be_made(labels, groups, words):
     with pytest.raises(CourseError, match=words):
@@ -452,8 +541,16 @@ def test_all_right_leaves_doubt_and_a_gain_is_paired():
     first, second = hard < 0.8, hard < 0.7  # on the same items, so nearly all luck cancels
     found = capstone.gain(first, second, groups)
     assert found.low > 0 and found.high - found.low < 0.12 and np.isclose(found.value, first.mean() - second.mean())
+
+
+@pytest.mark.parametrize("count", [5, 25, 200])
+def test_no_difference_in_some_groups_is_not_none_in_all(count):
+    groups, first = np.repeat(np.arange(count), 8), RNG.random(8 * count) < 0.7
     same = capstone.gain(first, first, groups)
-    assert same[:3] == (0, 0, 0) and str(same) == "0.000 [0.000, 0.000]"
+    bound = binomtest(0, count).proportion_ci(method="exact").high
+    assert same.value == 0 and np.isclose(same.high, bound) and np.isclose(same.low, -bound)
+    always = capstone.gain(np.ones(8 * count, bool), np.zeros(8 * count, bool), groups)
+    assert always.value == always.high == 1 and np.isclose(always.low, 1 - bound)
 
 
 @pytest.mark.parametrize("call, words", [
@@ -543,8 +640,13 @@ def test_cross_validation_knows_nothing_of_the_group():
     predicted = capstone.cross_validate(recipe, rows, labels, groups)
     assert (predicted == labels).mean() < 0.7
     assert (capstone.fit(recipe, rows, labels, ("a", "b")).predict(rows) == labels).all()
-    with pytest.raises(CourseError, match="too few groups for 3 folds"):
-        capstone.cross_validate(recipe, rows, np.r_[np.ones(5, int), np.zeros(115, int)], groups)
+    rare = np.r_[np.ones(5, int), np.zeros(115, int)]
+    with pytest.raises(CourseError, match="the class with label 1 is missing .* too few groups for 3 folds"):
+        capstone.cross_validate(recipe, rows, rare, groups)
+    with pytest.raises(CourseError, match="the class 'rare' is missing"):
+        capstone.cross_validate(recipe, rows, rare, groups, class_names=("usual", "rare"))
+    with pytest.raises(CourseError, match="2 groups, and at most 5 items of a class, are too few for 3 folds"):
+        capstone.cross_validate(recipe, rows[:10], np.tile([0, 1], 5), groups[:10])
 
 
 def test_recipes_that_cannot_be_used():

@@ -23,7 +23,7 @@ HANDLE = re.compile(r"[\w-]+/[\w.-]+(/versions/\d+)?", re.ASCII)
 
 
 def unpack(path: str | Path, folder: str | Path | None = None, total_bytes: int = TOTAL_BYTES) -> Path:
-    """Unpack a zip into `folder` (None: one in the user's cache that depends on the zip's content) and return that folder.
+    """Unpack a zip into `folder` (None: one of its name in the user's cache, which depends on its content) and return that folder.
 
     Nothing in the zip is trusted: no name may lead out of the folder, links and devices are refused, and the bytes are counted while
     they are written, so that a small file cannot fill the disk (`total_bytes`, and at most `RATIO` times the zip). All of it is
@@ -32,8 +32,8 @@ def unpack(path: str | Path, folder: str | Path | None = None, total_bytes: int 
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise CourseError(f"there is no file {path.name}: check the path of the zip")
-    target = Path(folder) if folder else config.cache_dir() / "capstone" / f"{path.stem[:40]}-{_digest(path)[:12]}"
+        raise CourseError(f"there is no file {path.absolute()}: check the path of the zip")
+    target = Path(folder) if folder else config.cache_dir() / "capstone" / _digest(path)[:12] / path.name[-40:]
     if folder is None and target.is_dir():
         return target  # it gets its name only when it is whole
     if target.exists() and any(target.iterdir()):

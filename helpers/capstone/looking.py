@@ -18,21 +18,29 @@ IMBALANCE = 3.0  # largest class to smallest, from which plain accuracy hides th
 
 class Findings(NamedTuple):
     """classes: a row for each class with its items and groups. imbalance: largest class to smallest. copies: (m, 2) places of pairs that
-    are copies of each other. conflicts: those of them with two labels. across: those of one label from two groups."""
+    are copies of each other. conflicts: those of them with two labels. across: those of one label from two groups. alike: the smallest
+    cosine that counted (None: `ALIKE`)."""
 
     classes: pd.DataFrame
     imbalance: float
     copies: np.ndarray
     conflicts: np.ndarray
     across: np.ndarray
+    alike: float | None = None
 
 
 def fingerprints(project: Project) -> np.ndarray:
-    """(n, d) rows of length 1 whose products say how alike two items are: thumbnails without brightness and contrast, or word counts."""
+    """(n, d) rows of length 1 whose products say how alike two items are: thumbnails without brightness and contrast, or word counts.
+
+    Raises CourseError when no text holds a word.
+    """
     if project.kind == "texts":
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        return TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b").fit_transform(project.items)
+        try:
+            return TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b").fit_transform(project.items)
+        except ValueError:  # "empty vocabulary"
+            raise CourseError("none of the texts holds a word: look at the column of the texts, or write signs as words") from None
     from PIL import Image
 
     rows = []
@@ -49,7 +57,7 @@ def copies(project: Project, alike: float | None = None) -> np.ndarray:
     """(m, 2) int: places of the pairs, the earlier item first, that are the same or nearly so.
 
     alike: the smallest cosine of their fingerprints that counts (None: `ALIKE`). Of images, brightness and contrast do not matter; a
-    mirrored or cropped copy is not found. Raises ValueError when alike is not above 0, up to 1.
+    mirrored or cropped copy is not found. Raises ValueError when alike is not above 0, up to 1, and CourseError as `fingerprints`.
     """
     alike = ALIKE[project.kind] if alike is None else alike
     if not 0 < alike <= 1:
@@ -66,7 +74,11 @@ def copies(project: Project, alike: float | None = None) -> np.ndarray:
 
 
 def look(project: Project, alike: float | None = None) -> Findings:
-    """What to know before anything is trained. Raises as `copies`."""
+    """What to know before anything is trained.
+
+    alike: as in `copies`; `clean` goes on with it. Texts of fewer than about ten words want a higher one than 0.8, such as 0.95: two
+    short sentences that differ in one word are alike without being copies. Raises as `copies`.
+    """
     import pandas as pd
 
     pairs = copies(project, alike)
@@ -77,32 +89,49 @@ def look(project: Project, alike: float | None = None) -> Findings:
     rows = [{"class": name, "items": counts[label], "groups": len(np.unique(project.groups[project.labels == label]))}
             for label, name in enumerate(project.class_names)]
     return Findings(pd.DataFrame(rows).set_index("class"), float(counts.max() / counts.min()), pairs, pairs[contradict],
-                    pairs[apart & ~contradict])
+                    pairs[apart & ~contradict], alike)
 
 
 def clean(project: Project, findings: Findings) -> Project:
-    """The project without the later of two copies, and without both where their labels contradict each other."""
-    drop = np.zeros(len(project.labels), bool)
-    drop[findings.conflicts.ravel()] = True
-    for first, second in findings.copies:
-        if not drop[first]:  # what resembles only a dropped item stays
-            drop[second] = True
-    return project.take(~drop)
+    """The project without the later of two copies, and without both where their labels contradict each other.
+
+    What is left is looked at again, with the findings' `alike`, until nothing is found. Raises CourseError when a class is left empty.
+    """
+    cleaned = project
+    while len(findings.copies) or len(findings.conflicts):
+        drop = np.zeros(len(cleaned.labels), bool)
+        drop[findings.conflicts.ravel()] = True
+        for first, second in findings.copies:
+            if not drop[first]:  # what resembles only a dropped item stays
+                drop[second] = True
+        cleaned = cleaned.take(~drop)
+        empty = np.setdiff1d(project.labels, cleaned.labels)
+        if len(empty):
+            total = len(project.labels)
+            raise CourseError(f"{total - len(cleaned.labels)} of {total} items are copies or contradictions, and the class "
+                              f"{project.class_names[empty[0]]!r} is left empty: look at the pairs and the labels")
+        # The words of fewer texts weigh differently, so that new pairs may be alike.
+        findings = look(cleaned, findings.alike)
+    return cleaned
 
 
 def split(project: Project, seed: int = 0, parts: int = 5, test_parts: int = 2) -> tuple[np.ndarray, np.ndarray]:
     """Indices to train and to test on, with whole groups on one side and the classes' shares as equal as that allows.
 
     parts: the groups are dealt into so many parts, of which `test_parts` are for testing.
-    Raises CourseError when a class would be missing on a side: it has too few groups.
+    Raises CourseError when there are fewer groups or items than parts, or a class would be missing on a side: it has too few groups.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     if not 1 <= test_parts < parts:
         raise ValueError(f"test_parts is {test_parts} of {parts}: choose 1 to {parts - 1}")
-    if len(np.unique(project.groups)) < parts:
-        raise CourseError(f"there are {len(np.unique(project.groups))} groups for {parts} parts: collect more groups; or, if the groups "
-                          "are not what must be kept apart, read the data without them")
+    count = len(np.unique(project.groups))
+    if count < parts:
+        there = "there is 1 group" if count == 1 else f"there are {count} groups"
+        raise CourseError(f"{there} for {parts} parts: collect more groups; or, if the groups are not what must be kept apart, read the "
+                          "data without them")
+    if np.bincount(project.labels).max() < parts:
+        raise CourseError(f"no class has {parts} items for {parts} parts: collect more items")
     folds = StratifiedGroupKFold(parts, shuffle=True, random_state=seed).split(project.labels, project.labels, project.groups)
     test = np.sort(np.concatenate([held_out for _, held_out in list(folds)[:test_parts]]))
     train = np.setdiff1d(np.arange(len(project.labels)), test)
@@ -111,8 +140,9 @@ def split(project: Project, seed: int = 0, parts: int = 5, test_parts: int = 2) 
         if len(missing):
             name = project.class_names[missing[0]]
             count = len(np.unique(project.groups[project.labels == missing[0]]))
-            raise CourseError(f"the class {name!r} is missing on the {side} side (its items come from {count} groups): collect it from "
-                              "more groups, or leave it out")
+            come = "come from 1 group" if count == 1 else f"come from {count} groups"
+            raise CourseError(f"the class {name!r} is missing on the {side} side (its items {come}): collect it from more groups, or leave "
+                              "it out")
     return train, test
 
 

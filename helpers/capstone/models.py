@@ -216,18 +216,24 @@ def two_rows(regression: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def cross_validate(
     recipe: Recipe, rows: np.ndarray | torch.Tensor, labels: np.ndarray, groups: np.ndarray, *, folds: int = 3, seed: int = 0,
-    strength: float | None = None, rate: float = RATES[0],
+    strength: float | None = None, rate: float = RATES[0], class_names: Sequence[str] | None = None,
 ) -> np.ndarray:  # fmt: skip
     """(n,) The class predicted for each item by a model that has seen no item of its group. The folds depend on `seed` alone.
 
-    Raises CourseError when a class has too few groups for so many folds.
+    class_names: for the message (None: the label itself). Raises CourseError when a class has too few groups for so many folds.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     labels, found = np.asarray(labels), np.empty(len(labels), np.int64)
+    count, most = len(np.unique(groups)), np.unique(labels, return_counts=True)[1].max()
+    if min(count, most) < folds:
+        raise CourseError(f"{count} groups, and at most {most} items of a class, are too few for {folds} folds: collect more of both")
     for train, held_out in StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, groups):
-        if len(np.unique(labels[train])) < len(np.unique(labels)):
-            raise CourseError(f"a class is missing in a training fold: it has too few groups for {folds} folds; collect more groups")
+        missing = np.setdiff1d(labels, labels[train])
+        if len(missing):
+            name = repr(class_names[missing[0]]) if class_names is not None else f"with label {missing[0]}"
+            raise CourseError(f"the class {name} is missing in a training fold: it has too few groups for {folds} folds; collect it from "
+                              "more groups, or leave it out")
         names = tuple(map(str, np.unique(labels)))
         found[held_out] = fit(recipe, rows[train], labels[train], names, strength, rate, seed).predict(rows[held_out])
     return found
