@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,29 @@ from helpers.errors import CourseError
 
 if TYPE_CHECKING:
     import onnxruntime
+    from PIL.Image import Image
 
 SIDE = 64  # pixels: what the course's classifier of photographs takes
 BATCH = 16
+SCANS = 100  # of a JPEG file; cameras and programs write one to a dozen
+# With the length of its head, without which no decoder takes it: in other bytes, such as a film behind the photograph, hardly ever.
+SCAN = re.compile(rb"\xff\xda\x00[\x06-\x0e]")
+
+
+def too_many_scans(content: bytes) -> bool:
+    """True for the bytes of a JPEG file that go over the image more than `SCANS` times: short to send, and long to unpack."""
+    return len(SCAN.findall(content)) > SCANS
+
+
+def rgb(image: Image) -> Image:
+    """An image of Pillow, turned upright, in RGB with 8 bits. Of 16-bit grey levels the upper 8 are kept, as Pillow does in colour."""
+    from PIL import Image, ImageOps
+
+    # Phones store the picture lying on its side, with a note of how to turn it.
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):  # Pillow itself would make everything above 255 white
+        upright = Image.fromarray(np.clip(np.asarray(upright) // 256, 0, 255).astype(np.uint8))
+    return upright.convert("RGB")
 
 
 def check_images(images: np.ndarray) -> np.ndarray:

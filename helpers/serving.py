@@ -2,6 +2,9 @@
 
     python -m helpers.serving model.onnx --port 8000
     curl --data-binary @cat.png http://127.0.0.1:8000/predict
+
+Whoever may open connections without end can still use up this process's descriptors: for others than yourself, put a proxy in front
+that bounds the connections of each client and the time for a request's head.
 """
 from __future__ import annotations
 
@@ -21,9 +24,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from fastapi import FastAPI, Request
@@ -34,19 +38,25 @@ from helpers import inference
 from helpers.errors import CourseError
 from helpers.inference import SIDE
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 Predict = Callable[[np.ndarray], np.ndarray]
 FORMATS = ("PNG", "JPEG")
 HOST = "127.0.0.1"  # this machine only; a service for others stands behind a proxy that knows them
 SMALLEST = 16  # pixels of a side
+DECODERS = 2  # images that are unpacked at once, beside the event loop
+# Below both, unpacking takes less time than handing the image to a thread and waiting for it makes everyone else wait.
+QUICK_BYTES, QUICK_PIXELS = 32_000, 256 * 256
 
 
 @dataclass(frozen=True)
 class Limits:
     """What the service accepts. Everything that comes from outside has a bound, so that no client can use up memory or time.
 
-    bytes: of a request's body. pixels: of an image, once unpacked. waiting: requests in the queue; more are told to come back.
-    batch: images for one run of the net. window: milliseconds that the first request of a batch waits for company.
-    upload and answer: seconds until a body must be here, and until a prediction must be made.
+    bytes: of a request's body. pixels: of an image, once unpacked. waiting: requests in a queue (one for unpacking, one for the net);
+    more are told to come back. batch: images for one run of the net. window: milliseconds that the first request of a batch waits for
+    company. head, upload and answer: seconds until a request's head and its body must be here, and that it waits in either queue.
     """
 
     bytes: int = 1_000_000
@@ -54,6 +64,7 @@ class Limits:
     waiting: int = 64
     batch: int = 16
     window: float = 5.0
+    head: float = 10.0
     upload: float = 5.0
     answer: float = 10.0
 
@@ -75,11 +86,15 @@ def decode(body: bytes, limits: Limits | None = None) -> np.ndarray:
     """The body of a request, a PNG or JPEG file, as a uint8 image (64, 64, 3): turned upright, its middle square, resized.
 
     Raises Refused: 400 for an empty body, 413 for one that is too large, 415 for what is no PNG or JPEG, 422 for a damaged file or an
-    image that is too small or too large. An image's size is read from its head, before anything is unpacked.
+    image that is too small or too large, or has too many scans. All of it is known from heads, before anything is unpacked.
     """
-    from PIL import Image, ImageOps
+    return _square(_open(body, limits or Limits()))
 
-    limits = limits or Limits()
+
+def _open(body: bytes, limits: Limits) -> Image:
+    """The image of a body, not yet unpacked. Raises Refused as `decode` does."""
+    from PIL import Image
+
     if not body:
         raise Refused(400, "the body is empty: send the bytes of a PNG or JPEG file")
     if len(body) > limits.bytes:
@@ -93,12 +108,20 @@ def decode(body: bytes, limits: Limits | None = None) -> np.ndarray:
         raise Refused(422, f"the image has {width} x {height} pixels, more than {limits.pixels} in all: make it smaller")
     if min(width, height) < SMALLEST:
         raise Refused(422, f"the image has {width} x {height} pixels: send one with {SMALLEST} or more on each side")
+    if inference.too_many_scans(body):
+        raise Refused(422, f"the image is stored in more than {inference.SCANS} scans: save it again as an ordinary JPEG")
+    return image
+
+
+def _square(image: Image) -> np.ndarray:
+    """An opened image as the net takes it. Raises Refused (422) when its file is damaged."""
+    from PIL import Image, ImageOps
+
     try:
-        upright = ImageOps.exif_transpose(image).convert("RGB")
+        upright = inference.rgb(image)
     except Exception:
         raise Refused(422, "the file begins like an image but cannot be read to its end: send it again") from None
-    square = ImageOps.fit(upright, (SIDE, SIDE), Image.Resampling.BILINEAR)
-    return np.asarray(square)
+    return np.asarray(ImageOps.fit(upright, (SIDE, SIDE), Image.Resampling.BILINEAR))
 
 
 class Batcher:
@@ -219,7 +242,8 @@ def create_app(predict: Predict, classes: Sequence[str], version: str, limits: L
     limits, classes = limits or Limits(), tuple(classes)
     batcher = Batcher(predict, limits)
     metrics = Metrics(batcher)
-    state = {"ready": False, "began": time.time()}
+    state = {"ready": False, "began": time.time(), "unpacking": 0}
+    decoders = ThreadPoolExecutor(DECODERS, "decode")  # its own: a slow image must not take the net's thread
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -231,7 +255,22 @@ def create_app(predict: Predict, classes: Sequence[str], version: str, limits: L
         state["ready"] = True
         yield
         state["ready"] = False
+        decoders.shutdown(wait=False, cancel_futures=True)
         await batcher.stop()
+
+    async def unpacked(body: bytes) -> np.ndarray:
+        """`decode`; what may take long beside the event loop. Raises Refused, also (503) when too many wait, or one for too long."""
+        if len(body) <= QUICK_BYTES and (image := _open(body, limits)).width * image.height <= QUICK_PIXELS:
+            return _square(image)
+        if state["unpacking"] >= limits.waiting + DECODERS:
+            raise Refused(503, "too many requests are waiting: try again in a second")
+        state["unpacking"] += 1
+        try:
+            return await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(decoders, decode, body, limits), limits.answer)
+        except TimeoutError:
+            raise Refused(503, f"the image was not unpacked within {limits.answer:g} seconds: try again later") from None
+        finally:
+            state["unpacking"] -= 1
 
     # The pages of /docs load their scripts from another host.
     app = FastAPI(title="photographs", version=version, lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -246,7 +285,7 @@ def create_app(predict: Predict, classes: Sequence[str], version: str, limits: L
     async def answer(request: Request) -> JSONResponse:
         began, status = time.perf_counter(), 500
         try:
-            image = decode(await read_body(request, limits), limits)
+            image = await unpacked(await read_body(request, limits))
             probabilities = inference.softmax(await batcher.submit(image))
             status = 200
         except Refused as error:
@@ -329,13 +368,45 @@ def serve(arguments: argparse.Namespace) -> int:
     app = create_app(lambda images: inference.run(model, images), classes, version, limits)
     listener = listen(arguments.port)
     settings = uvicorn.Config(app, log_level="warning", access_log=False, timeout_keep_alive=5, lifespan="on",
-                              timeout_graceful_shutdown=5)
+                              timeout_graceful_shutdown=5, http=impatient(limits.head), ws="none")
     server = uvicorn.Server(settings)
     if arguments.with_parent:
         threading.Thread(target=_end_with_input, args=(server,), daemon=True).start()
     threading.Thread(target=_announce, args=(server, listener.getsockname()[1], version), daemon=True).start()
     server.run(sockets=[listener])
     return 0 if server.started else 2
+
+
+def impatient(seconds: float) -> type[asyncio.Protocol]:
+    """uvicorn's protocol of a connection, which closes one that takes longer than `seconds` to send a request's head."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Impatient(H11Protocol):
+        late: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            super().connection_made(transport)
+            self.watch()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self.watch()
+
+        def connection_lost(self, error: Exception | None) -> None:
+            super().connection_lost(error)
+            if self.late:
+                self.late.cancel()
+
+        def watch(self) -> None:
+            """Run the clock while no request is at work. uvicorn has one of its own, which any byte stops."""
+            if self.cycle and not self.cycle.response_complete:
+                if self.late:
+                    self.late.cancel()
+                self.late = None
+            elif not self.late:
+                self.late = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    return Impatient
 
 
 def listen(port: int) -> socket.socket:

@@ -660,3 +660,68 @@ def test_importing_the_capstone_is_light():
     code = "import sys, helpers.capstone; print(sorted({'torch', 'pandas', 'sklearn', 'kagglehub'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=config.ROOT)
     assert done.stdout.strip() == "[]"
+
+
+# --- files made to do harm ---
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_methods_that_fill_the_memory_are_not_unpacked(tmp_path, method, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as packed:
+        packed.writestr("zeros", bytes(1000))
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("it was opened"))
+    with pytest.raises(CourseError, match="packed in a way that is not read here"):
+        capstone.unpack(tmp_path / "x.zip", tmp_path / "out")
+
+
+def test_any_damage_of_a_zip_is_one_sentence(tmp_path):
+    whole, rng = zipped(tmp_path / "x.zip", {f"a/{n}é.txt": f"hello {n} " * 50 for n in range(3)}).read_bytes(), np.random.default_rng(0)
+    for number in range(400):
+        broken = bytearray(whole)
+        for place in rng.integers(0, len(broken), 2):
+            broken[place] = rng.integers(256)
+        try:
+            capstone.unpack(write(tmp_path / "x.zip", bytes(broken)), tmp_path / f"out {number}")
+        except CourseError as error:
+            assert "()" not in str(error) and "locked" not in str(error), error
+    assert not list(tmp_path.glob(".unpacking-*"))
+
+
+def test_deep_and_many_folders_in_a_zip_are_refused(tmp_path):
+    assert (capstone.unpack(zipped(tmp_path / "ok.zip", {"a/" * 29 + "x": "x"}), tmp_path / "ok") / ("a/" * 29) / "x").is_file()
+    for depth in (30, 1500):
+        with pytest.raises(CourseError, match=f"a file {depth} folders deep"):
+            capstone.unpack(zipped(tmp_path / "deep.zip", {"good.txt": "x", "a/" * depth + "x": ""}), tmp_path / "out")
+    many = {f"{n}/" + "a/" * 27 + "x": "" for n in range(100)}
+    with pytest.raises(CourseError, match="becomes far larger than it is"):
+        capstone.unpack(zipped(tmp_path / "many.zip", many), tmp_path / "out")
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["deep.zip", "many.zip", "ok", "ok.zip"]
+
+
+def test_images_that_would_cost_too_much_are_left_out(tmp_path):
+    folder = save_images(tmp_path / "pets")
+    write(folder / "cat" / "eps.png", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 11000 11000\n%%EndComments\nshowpage\n")
+    Image.new("RGB", (64, 64)).save(folder / "cat" / "scans.jpg", progressive=True)
+    whole = (folder / "cat" / "scans.jpg").read_bytes()
+    write(folder / "cat" / "scans.jpg", whole[:-2] + whole[whole.rindex(b"\xff\xda") : -2] * 200 + whole[-2:])
+    project = capstone.read(folder)
+    assert len(project.labels) == 6 and "cannot be read as an image" in project.skipped[0] and "more than 100 scans" in project.skipped[1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_names_of_files_left_out_cannot_steer_a_terminal(tmp_path):
+    folder = save_images(tmp_path / "pets")
+    for name in ("cat/\x1b[2J\n_1.png", "\x1b]0;x\x07_2.png"):
+        write(folder / name, b"no picture")
+    skipped = capstone.read(folder).skipped
+    assert all(line.isprintable() for line in skipped) and "cat/\\x1b[2J\\n_1.png" in skipped[1], skipped
+
+
+def test_of_a_wide_table_only_the_needed_columns_are_worked_on(tmp_path, monkeypatch):
+    import pandas as pd
+
+    real, widths = pd.DataFrame.apply, []
+    monkeypatch.setattr(pd.DataFrame, "apply", lambda table, function: [widths.append(table.shape[1]), real(table, function)][1])
+    wide = TABLE.splitlines()
+    content = "\n".join([wide[0] + "".join(f",c{n}" for n in range(500)), *(row + ",1" * 500 for row in wide[1:])])
+    assert len(capstone.read(write(tmp_path / "t.csv", content), group="author").items) == 4 and max(widths) == 3

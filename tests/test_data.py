@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from helpers.data import augment, cache, digits, glyphs, photos, splits
 from helpers.data.images import check_images, check_labels, to_tensor
@@ -112,6 +113,25 @@ def test_photographs_that_cannot_be_read_are_named(tmp_path, capsys):
     (tmp_path / "short.png").write_bytes(source.read_bytes()[:2000])
     assert [name for name, _ in photos.read_folder(tmp_path)] == ["good.png"]
     assert "broken.jpg" in capsys.readouterr().out
+
+
+def test_grey_levels_of_16_bits_keep_their_upper_8(tmp_path):
+    for kind, dtype in (("png", ">u2"), ("tif", "<u2"), ("tif", ">u2"), ("tif", "<i4")):
+        levels = np.array([[0, 300, 32768, 65535]] * 4, dtype)
+        Image.fromarray(levels if kind == "tif" else levels.astype(np.uint16)).save(tmp_path / f"grey.{kind}")
+        assert photos.read_photograph(tmp_path / f"grey.{kind}")[0].tolist() == [[level] * 3 for level in (0, 1, 128, 255)]
+
+
+def test_files_that_cost_too_much_are_refused(tmp_path):
+    (tmp_path / "eps.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n%%EndComments\nshowpage\n")
+    with pytest.raises(CourseError, match="cannot identify"):  # no other program is asked
+        photos.read_photograph(tmp_path / "eps.png")
+    Image.new("RGB", (64, 64)).save(tmp_path / "good.jpg", progressive=True)
+    whole = (tmp_path / "good.jpg").read_bytes()
+    (tmp_path / "scans.jpg").write_bytes(whole[:-2] + whole[whole.rindex(b"\xff\xda") : -2] * 200 + whole[-2:])
+    assert photos.read_photograph(tmp_path / "good.jpg").shape == (64, 64, 3)
+    with pytest.raises(CourseError, match="more than 100 scans"):
+        photos.read_photograph(tmp_path / "scans.jpg")
 
 
 def test_jitter_keeps_shape_and_range_and_follows_its_generator():

@@ -1,9 +1,12 @@
 """The service: in this process through its ASGI interface where possible, in a process of its own for what needs one."""
 import asyncio
+import contextlib
+import http.client
 import io
 import os
 import socket
 import time
+from collections import Counter
 
 import httpx
 import numpy as np
@@ -23,9 +26,9 @@ def brightness(images):
     return np.stack([-level, level], 1)
 
 
-def picture(level=200, side=64, kind="PNG"):
+def picture(level=200, side=64, kind="PNG", **options):
     buffer = io.BytesIO()
-    Image.new("RGB", (side, side), (level, level, level)).save(buffer, kind)
+    Image.new("RGB", (side, side), (level, level, level)).save(buffer, kind, **options)
     return buffer.getvalue()
 
 
@@ -69,6 +72,26 @@ def test_decode_is_upright_square_and_resized():
         assert serving.decode(buffer.getvalue()).shape == (64, 64, 3)
 
 
+def test_grey_levels_of_16_bits_keep_their_upper_8():
+    for level, expected in ((0, 0), (300, 1), (32768, 128), (65535, 255)):
+        buffer = io.BytesIO()
+        Image.fromarray(np.full((40, 40), level, np.uint16)).save(buffer, "PNG")
+        assert (serving.decode(buffer.getvalue()) == expected).all(), level
+
+
+def scans(count, side=64):
+    """A progressive JPEG file whose last scan comes `count` times more, with its head only: some 10 bytes each."""
+    whole = picture(side=side, kind="JPEG", progressive=True)
+    last, end = whole.rindex(b"\xff\xda"), whole.rindex(b"\xff\xd9")
+    return whole[:end] + whole[last : last + 2 + whole[last + 3]] * count + whole[end:]
+
+
+def test_a_usual_number_of_scans_is_read_and_bytes_that_look_like_scans_do_not_count():
+    plain = serving.decode(picture(kind="JPEG", progressive=True))
+    assert np.array_equal(serving.decode(scans(80)), plain)
+    assert np.array_equal(serving.decode(picture(kind="JPEG", progressive=True) + b"\xff\xda\x12\x34" * 500), plain)
+
+
 def gif():
     buffer = io.BytesIO()
     Image.new("RGB", (64, 64)).save(buffer, "GIF")
@@ -79,6 +102,7 @@ BAD = {
     "empty": (b"", 400), "text": (b"hello", 415), "GIF": (gif(), 415), "half": (picture(side=200)[:90], 422),
     "many pixels": (picture(side=2100), 422), "one pixel": (picture(side=1), 422), "long": (bytes(1_000_001), 413),
     "very long": (bytes(12_000_000), 413), "head only": (b"\x89PNG\r\n\x1a\n", 415), "null bytes": (bytes(100), 415),
+    "many scans": (scans(10_000, 1000), 422), "many scans of a small image": (scans(200), 422),
 }  # fmt: skip
 
 
@@ -151,6 +175,39 @@ def test_too_many_are_told_to_come_back_and_the_others_served():
     assert set(statuses) == {200, 503} and statuses.count(200) >= 4
     refused = next(answer for answer in answers if answer.status_code == 503)
     assert refused.headers["Retry-After"] == "1" and "try again" in refused.json()["detail"]
+
+
+def slow_decoding(monkeypatch, seconds):
+    """Decoding that takes long, and a body that is too large to be quick."""
+    real = serving.decode
+    monkeypatch.setattr(serving, "decode", lambda body, limits: [time.sleep(seconds), real(body, limits)][1])
+    return serving.png(np.random.default_rng(0).integers(0, 256, (150, 150, 3)).astype(np.uint8))
+
+
+def test_health_answers_while_a_large_image_is_unpacked(monkeypatch):
+    body = slow_decoding(monkeypatch, 1.0)
+
+    async def conversation(client, app):
+        large = asyncio.create_task(client.post("/predict", content=body))
+        await asyncio.sleep(0.1)
+        began = time.perf_counter()
+        answers = [await client.get("/health"), await client.post("/predict", content=picture())]
+        assert not large.done() and time.perf_counter() - began < 0.8
+        return [answer.status_code for answer in (*answers, await large)]
+
+    assert talk(conversation) == [200, 200, 200]
+
+
+def test_too_many_large_images_are_told_to_come_back(monkeypatch):
+    body = slow_decoding(monkeypatch, 0.2)
+
+    async def conversation(client, app):
+        answers = await asyncio.gather(*(client.post("/predict", content=body) for _ in range(12)))
+        return Counter(answer.status_code for answer in answers), (await client.post("/predict", content=body)).status_code
+
+    assert talk(conversation, limits=serving.Limits(waiting=3)) == ({200: 5, 503: 7}, 200)
+    found, _ = talk(conversation, limits=serving.Limits(answer=0.3))
+    assert 2 <= found[200] <= 4 and found[200] + found[503] == 12  # the others waited too long
 
 
 def test_a_net_that_fails_or_hangs_costs_its_batch_and_not_the_service(capsys):
@@ -248,6 +305,24 @@ def test_a_sender_that_is_slow_or_breaks_off_is_dropped(service):
                 continue  # breaks off
             assert expected in connection.recv(1000)
     assert serving.ask(service, "/predict", picture()).status == 200
+
+
+def test_a_connection_without_a_whole_head_is_closed(model):
+    with serving.running(model, head=0.5) as service:
+        for beginning in (b"", b"GET /health HT", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /hea"):
+            with socket.create_connection((serving.HOST, service.port), timeout=4) as connection:
+                connection.sendall(beginning)
+                began = time.perf_counter()
+                while connection.recv(1000):  # b"": closed by the service; its own patience after an answer is 5 seconds
+                    connection.sendall(b"a")  # any byte stops that
+                assert time.perf_counter() - began < 3, beginning
+        with contextlib.closing(http.client.HTTPConnection(serving.HOST, service.port, timeout=4)) as connection:
+            for _ in range(4):  # who asks again and again stays connected
+                connection.request("GET", "/health")
+                assert connection.getresponse().read()
+                before = connection.sock
+                time.sleep(0.3)
+            assert connection.sock is before
 
 
 def test_a_body_without_announced_length_is_limited_too(service):

@@ -7,8 +7,10 @@ import os
 import re
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from helpers import config
@@ -17,6 +19,8 @@ from helpers.errors import CourseError
 MEMBERS, FILE_BYTES, TOTAL_BYTES = 200_000, 500_000_000, 5_000_000_000
 RATIO = 200  # unpacked to packed: photographs do not shrink, and text rarely below a twentieth
 FREE = 1_000_000  # bytes below which the ratio says nothing
+FOLDER_BYTES = 4096  # what a folder takes on the disk
+DEPTH = 30  # folders in each other, with the file; some systems cannot even delete what lies far deeper
 CHUNK = 1 << 20
 UNSAFE = re.compile(r"[\\\0]|\A/|\A[A-Za-z]:|(\A|/)\.\.(/|\Z)")
 HANDLE = re.compile(r"[\w-]+/[\w.-]+(/versions/\d+)?", re.ASCII)
@@ -46,12 +50,13 @@ def unpack(path: str | Path, folder: str | Path | None = None, total_bytes: int 
         if target.exists():
             target.rmdir()
         os.replace(part, target)
-    except zipfile.BadZipFile as error:
-        raise CourseError(f"{path.name} is not a zip or is damaged ({error}): download or pack it again") from None
-    except RuntimeError:  # what zipfile raises for a password
-        raise CourseError(f"{path.name} is locked with a password: unpack it yourself and give the folder") from None
     except NotImplementedError:
         raise CourseError(f"{path.name} is packed in a way that is not read here: pack it in the ordinary way (deflate)") from None
+    except RuntimeError:  # what zipfile raises for a password
+        raise CourseError(f"{path.name} is locked with a password: unpack it yourself and give the folder") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, struct.error) as error:  # all of them by zipfile, for damage
+        reason = str(error) or "it ends too early"
+        raise CourseError(f"{path.name} is not a zip or is damaged ({reason}): download or pack it again") from None
     except OSError as error:
         raise CourseError(f"{path.name} could not be unpacked ({error.strerror or error}): make room, or give the folder") from None
     finally:
@@ -60,11 +65,14 @@ def unpack(path: str | Path, folder: str | Path | None = None, total_bytes: int 
 
 
 def _extract(archive: zipfile.ZipFile, folder: Path, path: Path, budget: int) -> None:
-    """Write the members below `folder`. Raises CourseError for an unsafe one, and when they become larger than `budget` bytes."""
+    """Write the members below `folder`. Raises CourseError for an unsafe one, and when they become larger than `budget` bytes.
+
+    Raises NotImplementedError for a method of packing other than deflate.
+    """
     members = archive.infolist()
     if len(members) > MEMBERS:
         raise CourseError(f"{path.name} has more than {MEMBERS:,} files: unpack it yourself and give the folder")
-    written = 0
+    written, made = 0, set()
     for member in members:
         name = member.orig_filename
         kind = stat.S_IFMT(member.external_attr >> 16)
@@ -76,6 +84,16 @@ def _extract(archive: zipfile.ZipFile, folder: Path, path: Path, budget: int) ->
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if member.is_dir() or not parts or parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
             continue
+        if len(parts) > DEPTH:
+            raise CourseError(f"{path.name} holds a file {len(parts) - 1} folders deep, more than {DEPTH - 1}: nothing was unpacked, pack "
+                              "it again with fewer folders in each other")
+        # Of the other methods zipfile unpacks all that it read, however much that becomes.
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise NotImplementedError
+        new = {tuple(parts[:depth]) for depth in range(1, len(parts))} - made
+        made |= new
+        written += FOLDER_BYTES * len(new)
+        _check_size(0, written, budget, path)
         file = folder.joinpath(*parts)
         file.parent.mkdir(parents=True, exist_ok=True)
         size = 0
@@ -83,12 +101,17 @@ def _extract(archive: zipfile.ZipFile, folder: Path, path: Path, budget: int) ->
             # What the zip says about sizes may be a lie, so the bytes are counted.
             while chunk := packed.read(CHUNK):
                 size, written = size + len(chunk), written + len(chunk)
-                if size > FILE_BYTES or written > budget:
-                    raise CourseError(f"{path.name} becomes far larger than it is ({_size(path)} packed, more than {written / 1e6:.0f} MB "
-                                      "unpacked): nothing was kept; if you trust it, unpack it yourself and give the folder")
+                _check_size(size, written, budget, path)
                 unpacked.write(chunk)
     if not any(folder.iterdir()):
         raise CourseError(f"{path.name} holds no files: pack the folder with your data again")
+
+
+def _check_size(size: int, written: int, budget: int, path: Path) -> None:
+    """Raise CourseError when the file at hand (`size` bytes), or all that was written, is too large."""
+    if size > FILE_BYTES or written > budget:
+        raise CourseError(f"{path.name} becomes far larger than it is ({_size(path)} packed, more than {written / 1e6:.0f} MB unpacked): "
+                          "nothing was kept; if you trust it, unpack it yourself and give the folder")
 
 
 def _size(path: Path) -> str:

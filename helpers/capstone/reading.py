@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from helpers.capstone.archive import fetch_kaggle, unpack
-from helpers.data.photos import read_photograph
+from helpers.data.photos import FORMATS, read_photograph
 from helpers.errors import CourseError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def read(source: str | Path, *, text: str = "text", label: str = "label", group:
         path, beside = _inner(path)
     if path.is_dir() or path.suffix.lower() in TABLES:
         project = read_images(path, group, side) if path.is_dir() else read_table(path, text, label, group)
-        return project._replace(skipped=(*beside, *project.skipped))
+        return project._replace(skipped=(*map(_printable, beside), *project.skipped))
     raise CourseError(f"{path.name} is neither a folder nor a table ({', '.join(TABLES)}) nor a zip: store it as one of these")
 
 
@@ -133,7 +133,7 @@ def read_images(folder: str | Path, group: str | None = None, side: int = 64) ->
     rows, broken = [], []
     for path in files:
         try:
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > MOST_PIXELS:
                     raise CourseError(f"{path.name} has {image.width} x {image.height} pixels: make it smaller")
             picture = Image.fromarray(read_photograph(path))
@@ -180,6 +180,11 @@ def _shown(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
+def _printable(text: str) -> str:
+    """The text with what would steer a terminal (escapes, ends of lines) written out, such as \\x1b."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _pattern(group: str | None) -> re.Pattern | None:
     try:
         pattern = re.compile(group) if group else None
@@ -208,8 +213,10 @@ def read_table(path: str | Path, text: str = "text", label: str = "label", group
             raise CourseError(f"{path.name} has no column {column!r} for the {what}: choose one of {there}")
     if not len(table):
         raise CourseError(f"{path.name} has a head and no rows: was it saved before it was filled?")
+    # Only what is needed: a table of features can have many thousand columns.
+    table = table[list(dict.fromkeys(column for column in (text, label, group) if column is not None))]
     table = table.apply(lambda column: column.str.strip())
-    filled = (table[[column for column in (text, label, group) if column]] != "").all(axis=1)
+    filled = (table != "").all(axis=1)
     skipped = [f"row {place + 2}: no text, label or group" for place in np.flatnonzero(~filled)]
     if not filled.any():
         raise CourseError(f"no row of {path.name} has a text and a label: look at the columns {text!r} and {label!r}")
@@ -290,7 +297,7 @@ def _project(
         raise CourseError(f"{where}: the class {rare[0]!r} has one item ({len(rare)} such classes): add more of it, or leave it out")
     class_names, group_names = (tuple(sorted(set(values))) for values in (classes, groups))
     labels, numbers = _places(class_names, classes), _places(group_names, groups)
-    return Project(kind, items, labels, class_names, numbers, group_names, np.array(names), tuple(skipped))
+    return Project(kind, items, labels, class_names, numbers, group_names, np.array(names), tuple(map(_printable, skipped)))
 
 
 def _places(values: tuple[str, ...], of: list[str]) -> np.ndarray:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers import inference
 from helpers.data.cache import cached
 from helpers.data.images import ImageSet
 from helpers.errors import CourseError
@@ -15,6 +16,8 @@ SKIMAGE_FILES = (
     "hubble_deep_field.jpg", "ihc.png", "moon.png", "motorcycle_left.png", "page.png", "retina.jpg", "rocket.jpg", "text.png",
 )  # fmt: skip
 SKLEARN_FILES = ("china.jpg", "flower.jpg")
+# Pillow knows more, such as EPS, which it hands to another program.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 TRAIN, TEST = 0, 1  # values of `groups`: the left and the right half of a photograph
 PATCH = 64  # pixels
 PER_HALF = 40
@@ -39,13 +42,14 @@ def names() -> tuple[str, ...]:
 
 
 def read_photograph(path: str | Path) -> np.ndarray:
-    """An image file of any kind as (height, width, 3) uint8. Raises CourseError when it cannot be read as an image."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    """An image file of one of the `FORMATS` as (height, width, 3) uint8. Raises CourseError when it cannot be read as an image."""
+    from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as image:
-            # Phones store the picture lying on its side, with a note of how to turn it.
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        with Image.open(path, formats=FORMATS) as image:
+            if image.format in ("JPEG", "MPO") and inference.too_many_scans(Path(path).read_bytes()):
+                raise CourseError(f"{Path(path).name} is stored in more than {inference.SCANS} scans: save it again as an ordinary JPEG")
+            return np.asarray(inference.rgb(image))
     except FileNotFoundError:
         raise CourseError(f"there is no file {path}: check the path, or leave it out to use a bundled photograph") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
