@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from helpers.grading import sandbox
 from helpers.grading.student import TooSlow, time_limit
 from helpers.grading.wire import Channel, Decoder, Encoder, Table, WireError
 
@@ -276,6 +277,7 @@ def main(report: socket.socket, student: socket.socket) -> None:
     job, _ = to_grader.receive()
     os.environ.update(job["environment"])
     os.chdir(job["folder"])
+    sandbox.limit("DATA", job["memory_mb"] * 2**20)  # what a learner's network computes, it computes here
     checker = Checker(to_student, job)
     began = time.monotonic()
     for index, cell in enumerate(job["cells"]):

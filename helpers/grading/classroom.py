@@ -174,6 +174,7 @@ def _grade_pending(
         try:
             with bar, contextlib.closing(run(pending)) as outcomes:
                 for outcome in outcomes:
+                    outcome.notes += records.report_notes(outcome)
                     journal.add(outcome)
                     batch.append(outcome)
                     failing.update(cell.name for cell in outcome.cells if cell.score < cell.max_score)
@@ -345,7 +346,7 @@ def write_exports(
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".{path.name}.tmp")
-            temporary.write_text(text, encoding="utf-8", newline="")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
             temporary.replace(path)
         except OSError as error:
             raise CourseError(f"{path} cannot be written ({error.strerror}): the grades are in the gradebook; make room and "

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -23,6 +24,7 @@ from helpers.errors import CourseError
 
 STUB = "Write your answer here, then run the tests below."
 HEADING = re.compile(r"^#{2,4} +(?P<title>.*\S) +\((?P<points>\d+(?:\.\d+)?) points?\) *$", re.MULTILINE)
+MAX_CELLS, MAX_OUTPUTS = 1000, 20_000  # of a notebook that is handed in
 # What SaveCells records in nbgrader's gradebook: the learner's notebook with the hidden tests still in it.
 MASTER_STEPS = ("LockCells", "ClearSolutions", "ClearOutput", "CheckCellMetadata", "ComputeChecksums")
 
@@ -57,6 +59,9 @@ class Course:
             return lesson
         matches = [name for name in names if lesson.isdecimal() and name.split("_")[0].isdecimal()
                    and int(name.split("_")[0]) == int(lesson)]
+        if not names and self.solutions == self.root / "solutions" and (self.root / "lessons" / "exercises").is_dir():
+            raise CourseError("this copy of the course has no solutions/, and with it no hidden tests: use the Validate button of the "
+                              "notebook, and hand it in to your teacher (who grades with `--solutions FOLDER`)")
         if len(matches) != 1:
             raise CourseError(f"there are no exercises for a lesson {lesson!r}: choose one of {', '.join(names) or '(none yet)'}")
         return matches[0]
@@ -129,8 +134,11 @@ def read_notebook(path: Path) -> NotebookNode:
         raise CourseError(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from None
 
 
-def parse_notebook(data: bytes, name: str) -> NotebookNode:
-    """The notebook in a file's content, in today's format; `name` is for messages. Raises CourseError when it is none."""
+def parse_notebook(data: bytes, name: str, handed_in: bool = False) -> NotebookNode:
+    """The notebook in a file's content, in today's format; `name` is for messages. Raises CourseError when it is none.
+
+    handed_in: refuse also more than `MAX_CELLS` or `MAX_OUTPUTS`.
+    """
     try:
         text = data.decode("utf-8-sig")
         content = json.loads(text)
@@ -140,6 +148,8 @@ def parse_notebook(data: bytes, name: str) -> NotebookNode:
     if not (isinstance(content, dict) and isinstance(content.get("nbformat"), int)
             and isinstance(content.get("cells", content.get("worksheets")), list)):
         raise CourseError(f"{name} is JSON but not a notebook: give the path of an .ipynb file")
+    if handed_in:
+        _check_size(content, name)
     try:
         # nbformat warns and logs before it repairs what it can; what it cannot is raised by `validate`.
         with warnings.catch_warnings(), collected_log():
@@ -149,11 +159,28 @@ def parse_notebook(data: bytes, name: str) -> NotebookNode:
                 nb = nbformat.v4.upgrade(nb)
             _, nb = nbformat.validator.normalize(nb)
             nbformat.validate(nb)
+        # Of a format that is newer than today's, nbformat lets cells of any kind pass.
+        for number, cell in enumerate(nb.cells, start=1):
+            known = cell.cell_type in ("code", "markdown", "raw")
+            if not (known and isinstance(cell.get("source"), str) and isinstance(cell.metadata, dict)):
+                raise ValueError(f"cell {number} is of an unknown kind, or has no text")
     except Exception as error:  # nbformat raises many kinds for damaged content
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CourseError(f"{name} is a damaged notebook ({reason[:150]}): open and save it in JupyterLab, or go back to a copy; "
                           "the file was left as it is") from None
     return nb
+
+
+def _check_size(content: dict[str, Any], name: str) -> None:
+    """Raise CourseError when a notebook has too many parts: nbformat takes a second for each ten thousand of them, or more."""
+    sheets = content.get("worksheets")  # of an old format
+    parts = [part.get("cells") for part in (content, *(sheets if isinstance(sheets, list) else ())) if isinstance(part, dict)]
+    cells = [cell for part in parts if isinstance(part, list) for cell in part]
+    found = [cell.get("outputs") for cell in cells if isinstance(cell, dict)]
+    outputs = sum(len(item) for item in found if isinstance(item, list))
+    for count, most, what in ((len(cells), MAX_CELLS, "cells"), (outputs, MAX_OUTPUTS, "outputs")):
+        if count > most:
+            raise CourseError(f"{name} has {count} {what}, {most} are allowed: remove what is not needed and hand it in again")
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from nbgrader.utils import determine_grade
 
 from helpers.grading.course import STUB, Exercise, grade_id
 from helpers.grading.execute import NOT_RUN
+from helpers.grading.harmless import clean
 
 LINES, WIDTH = 12, 160
 NOT_ANSWERED = "not answered yet"
@@ -82,6 +83,6 @@ def _line_in(error: NotebookNode, cell: NotebookNode) -> str:
 
 
 def clip(text: str) -> str:
-    """At most `LINES` lines of at most `WIDTH` characters, with "…" where something was left out."""
-    lines = [piece for line in text.splitlines() for piece in textwrap.wrap(line, WIDTH) or [""]]
+    """At most `LINES` lines of at most `WIDTH` characters, with "…" where something was left out; cleaned."""
+    lines = [piece for line in clean(text).splitlines() for piece in textwrap.wrap(line, WIDTH) or [""]]
     return "\n".join(lines if len(lines) <= LINES else [*lines[:LINES - 1], "…"])

@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from helpers.errors import CourseError
 from helpers.grading.course import Course, collected_log, grade_id, parse_notebook, report_name
-from helpers.grading.harmless import harmless
+from helpers.grading.harmless import cut, harmless
 from helpers.grading.outcome import REJECTED, Outcome
 from helpers.grading.pages import Marks, feedback_page
 from helpers.grading.restore import restore
@@ -93,7 +93,7 @@ class Records:
     def write(self, outcomes: Sequence[Outcome]) -> None:
         """Record a batch: one commit for all scores, then the files. Raises CourseError; what was written before stays."""
         notebooks = {outcome.student: self._safe(outcome) for outcome in outcomes if outcome.status != REJECTED}
-        reports = {student: self._report(outcome) for outcome in outcomes if (student := outcome.student) in notebooks and outcome.report}
+        reports = {student: self._report(outcome)[0] for outcome in outcomes if (student := outcome.student) in notebooks}
         if notebooks:
             self._patiently(self._write_scores, [outcome for outcome in outcomes if outcome.status != REJECTED], notebooks, reports)
         for outcome in outcomes:
@@ -111,20 +111,30 @@ class Records:
         for outcome in outcomes:
             self._write_page(outcome, self._safe(outcome) if outcome.status != REJECTED else None)
 
-    def _safe(self, outcome: Outcome) -> NotebookNode:
-        return harmless(nbformat.v4.reads(outcome.notebook), self.master)
+    def report_notes(self, outcome: Outcome) -> list[str]:
+        """What was put right in a report, or why it was not taken; to be journalled with the other notes, or it is lost."""
+        return self._report(outcome)[1]
 
-    def _report(self, outcome: Outcome) -> NotebookNode | None:
-        """The report, put in order and harmless; None when the lesson has none, or what was handed in is no notebook."""
-        if self.report_master is None:
-            return None
+    def _safe(self, outcome: Outcome) -> NotebookNode:
         try:
-            nb = parse_notebook(outcome.report.encode("utf-8", "backslashreplace"), f"{self.report_file}.ipynb")
+            return harmless(nbformat.v4.reads(outcome.notebook), self.master)
+        except Exception as error:  # one notebook that cannot be shown must not end the class's grading; its points count
+            reason = f"This notebook cannot be shown ({type(error).__name__}): open the one that was handed in."
+            return harmless(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(reason)]), self.master)
+
+    def _report(self, outcome: Outcome) -> tuple[NotebookNode | None, list[str]]:
+        """The report, put in order and harmless, and notes; None when there is none, or what was handed in is no notebook."""
+        if self.report_master is None or not outcome.report:
+            return None, []
+        try:
+            nb = parse_notebook(outcome.report.encode("utf-8", "backslashreplace"), f"{self.report_file}.ipynb", handed_in=True)
+            notes = [cut(f"in your report: {note}") for note in restore(nb, self.report_master)]
+            return harmless(nb, self.report_master), notes
         except CourseError as error:
-            outcome.notes.append(f"the report was not taken: {error}")
-            return None
-        restore(nb, self.report_master)
-        return harmless(nb, self.report_master)
+            return None, [cut(f"the report was not taken: {error}")]
+        except Exception as error:  # one report must not end the class's grading, whatever it holds
+            reason = f"it cannot be read ({type(error).__name__}): open and save it in JupyterLab, and hand it in again"
+            return None, [f"the report was not taken: {reason}"]
 
     def _write_page(self, outcome: Outcome, notebook: NotebookNode | None) -> None:
         page = feedback_page(outcome, self.exercises, self.master, notebook, self._patiently(self._marks, outcome.student))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from helpers.grading.course import Exercise
 from helpers.grading.feedback import Result, clip
+from helpers.grading.harmless import cut
 
 GRADED, PARTLY, REJECTED = "graded", "graded up to", "rejected"
 
@@ -66,6 +67,10 @@ class Outcome:
     seconds: float = 0.0
     missing_protections: list[str] = field(default_factory=list)
     report: str = ""
+
+    def __post_init__(self) -> None:
+        # They quote what a learner wrote, which may be endless, or hold what can be neither printed nor written to a file.
+        self.reason, self.notes = cut(self.reason), [cut(note) for note in self.notes]
 
     def score(self) -> float | None:
         """Points reached; None when rejected, which is not the same as 0."""

@@ -30,7 +30,8 @@ def restore(nb: NotebookNode, master: NotebookNode) -> list[str]:
             else:
                 notes.append(f"the {_kind(wanted[name])} cell `{name}` was changed: it is run as the course wrote it")
         if cell.cell_type != wanted[name].cell_type:
-            notes.append(f"the cell `{name}` was turned into a {cell.cell_type} cell: it is run as code")
+            notes.append(f"the cell `{name}` was turned into a {cell.cell_type} cell: it is "
+                         f"{'run as code' if wanted[name].cell_type == 'code' else 'taken as text'}")
         _reset(cell, wanted[name])
     notes += _put_back(nb, wanted, present)
     if old_release:
@@ -74,7 +75,7 @@ def _is_unedited(cell: NotebookNode) -> bool:
     """True when the cell still is what some release made of it: nbgrader's checksum, stored at release, agrees."""
     try:
         return cell.metadata["nbgrader"]["checksum"] == compute_checksum(cell)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return False
 
 

@@ -133,19 +133,21 @@ def raise_loopback() -> None:
 
 def set_limits(limits: Limits) -> None:
     """Limits that hold without any privilege: CPU time, heap, size of a file, processes of this user, open files, no core dumps."""
-    if resource is None:
-        return
-    heap = limits.memory_mb * 2**20
     for name, value in (
-        ("CPU", limits.cpu_seconds), ("DATA", heap), ("FSIZE", limits.disk_mb * 2**20), ("NPROC", limits.processes), ("CORE", 0),
-        ("NOFILE", 1024), ("STACK", 64 * 2**20),
+        ("CPU", limits.cpu_seconds), ("DATA", limits.memory_mb * 2**20), ("FSIZE", limits.disk_mb * 2**20), ("NPROC", limits.processes),
+        ("CORE", 0), ("NOFILE", 1024), ("STACK", 64 * 2**20),
     ):  # fmt: skip
-        if hasattr(resource, f"RLIMIT_{name}"):
-            kind = getattr(resource, f"RLIMIT_{name}")
-            _, most = resource.getrlimit(kind)
-            wanted = value if most == resource.RLIM_INFINITY else min(value, most)
-            with contextlib.suppress(ValueError, OSError):
-                resource.setrlimit(kind, (wanted, wanted))
+        limit(name, value)
+
+
+def limit(name: str, value: int) -> None:
+    """Set one limit, such as "DATA", for good, where the system has it."""
+    if hasattr(resource, f"RLIMIT_{name}"):
+        kind = getattr(resource, f"RLIMIT_{name}")
+        _, most = resource.getrlimit(kind)
+        wanted = value if most == resource.RLIM_INFINITY else min(value, most)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(kind, (wanted, wanted))
 
 
 def give_up_privileges(user: int | None) -> None:

@@ -11,6 +11,7 @@ from helpers.grading.course import Exercise
 from helpers.grading.outcome import Outcome
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
+INNER_FORMULA = re.compile(r"([;\t\r][\s\"]*)(?=[=+\-@])")  # where the spreadsheet's separator is ";" or a tab, as in much of Europe
 
 
 def full_csv(outcomes: list[Outcome], exercises: list[Exercise]) -> str:
@@ -54,11 +55,11 @@ def moodle_csv(outcomes: list[Outcome], exercises: list[Exercise]) -> str:
 
 
 def json_lines(outcomes: list[Outcome]) -> str:
-    """One JSON object a line, all of the outcome but the notebook; `score` is null when rejected."""
+    """One JSON object a line, all of the outcome but the notebook and the report; `score` is null when rejected."""
     lines = []
     for outcome in outcomes:
         line = asdict(outcome) | {"score": outcome.score()}
-        del line["notebook"]
+        del line["notebook"], line["report"]
         lines.append(json.dumps(line) + "\n")
     return "".join(lines)
 
@@ -70,7 +71,7 @@ def name_and_number(student: str) -> tuple[str, str]:
 
 
 def table(head: list[str], rows: list[list]) -> str:
-    """CSV; text that a spreadsheet would take for a formula gets an apostrophe in front, None becomes an empty cell."""
+    """CSV; what a spreadsheet would take for a formula gets an apostrophe in front, None becomes an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([cell(item) for item in head])
@@ -83,4 +84,5 @@ def cell(item: object) -> object:
     if item is None or isinstance(item, (int, float)):
         return "" if item is None else f"{item:g}"
     text = " ".join(str(item).split("\n")).encode("utf-8", "backslashreplace").decode()
+    text = INNER_FORMULA.sub(r"\1'", text)
     return f"'{text}" if text.startswith(FORMULA) else text

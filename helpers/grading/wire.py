@@ -19,6 +19,8 @@ import numpy as np
 
 MAX_BYTES = 128 * 2**20
 MAX_DEPTH = 50
+MAX_REPEATED = 5_000_000  # parts of a message that it holds several times, counted each time; of text, `TEXT` characters are a part
+TEXT = 20
 MAX_BITS = 10_000  # of an integer; Python refuses to write longer ones as text
 ARRAY_KINDS = "biufcU"
 # Classes of networks and optimisers are looked up here by name, among what is already imported.
@@ -172,10 +174,16 @@ def find_class(name: Any, base: type, cells: Mapping[str, Any]) -> type:
 
 
 class Decoder:
-    """Turns what an Encoder made into values again; objects that `table` knows are changed in place."""
+    """Turns what an Encoder made into values again; objects that `table` knows are changed in place. One for each message.
+
+    A list that holds another twice, which holds another twice, and so on, is short on the wire and endless where it is printed or
+    compared. So what a message repeats is counted as if it were written out.
+    """
 
     def __init__(self, table: Table, blobs: list[bytes], cells: Mapping[str, Any]) -> None:
-        self.table, self.blobs, self.cells = table, blobs, cells
+        self.table, self.blobs, self.cells = table, list(blobs), cells
+        self.parts, self.repeated = 0, 0
+        self.sizes: dict[int, int] = {}  # of the objects in this message: how many parts each has
 
     def decode(self, data: Any, depth: int = 0) -> Any:
         """The value. Raises WireError when the data is damaged or names something unknown."""
@@ -189,7 +197,9 @@ class Decoder:
     def _decode(self, data: Any, depth: int) -> Any:
         if depth > MAX_DEPTH:
             raise WireError(f"a value is nested more than {MAX_DEPTH} levels deep")
+        self.parts += 1
         if data is None or type(data) in (bool, int, str):
+            self.parts += len(data) // TEXT if isinstance(data, str) else 0 if data is None else data.bit_length() // 64
             return data
         if not isinstance(data, dict):
             raise WireError("the answer cannot be read")
@@ -198,12 +208,23 @@ class Decoder:
         if "complex" in data:
             return complex(*(float.fromhex(part) for part in data["complex"]))
         if "scalar" in data:
-            return np.frombuffer(self.blobs[data["blob"]], dtype_of(data["scalar"]))[0]
+            content = self._blob(data["blob"])
+            self.parts += len(content) // TEXT
+            return np.frombuffer(content, dtype_of(data["scalar"]))[0]
         if "bytes" in data:
-            return self.blobs[data["bytes"]]
+            content = self._blob(data["bytes"])
+            self.parts += len(content) // TEXT
+            return content
         if "tuple" in data:
             return tuple(self._decode(item, depth + 1) for item in data["tuple"])
         return self._object(data, depth)
+
+    def _blob(self, index: int) -> bytes:
+        """A binary part. Each is used once: a forged message could make thousands of arrays of one."""
+        content, self.blobs[index] = self.blobs[index], None
+        if content is None:
+            raise WireError("the answer cannot be read")
+        return content
 
     def _object(self, data: dict, depth: int) -> Any:
         number = data["ref"]
@@ -213,7 +234,20 @@ class Decoder:
         if len(data) == 1:
             if number not in self.table.objects:
                 raise WireError("the answer refers to something unknown")
+            size = self.sizes.setdefault(number, 1)
+            self.parts, self.repeated = self.parts + size, self.repeated + size
+            if self.repeated > MAX_REPEATED:
+                raise WireError(f"a value holds the same objects again and again, written out more than {MAX_REPEATED:,} parts: "
+                                "make it smaller")
             return known
+        if number in self.sizes:
+            raise WireError("the answer cannot be read")
+        before, self.sizes[number] = self.parts, MAX_REPEATED // 4  # while it is read: what holds itself has no end
+        found = self._content(data, number, known, depth)
+        self.sizes[number] = 1 + self.parts - before
+        return found
+
+    def _content(self, data: dict, number: int, known: Any, depth: int) -> Any:
         for kind in ("list", "dict", "set", "array", "torch", "tensor", "module", "optimizer"):
             if kind in data:
                 if known is not None and not is_kind(known, kind):
@@ -243,7 +277,9 @@ class Decoder:
         return known
 
     def _array(self, data: dict, number: int, known: Any, depth: int) -> np.ndarray:
-        found = np.frombuffer(self.blobs[data["blob"]], dtype_of(data["array"])).reshape(data["shape"]).copy()
+        found = np.frombuffer(self._blob(data["blob"]), dtype_of(data["array"])).reshape(data["shape"]).copy()
+        # NumPy and torch print at most a thousand numbers, but every letter of a text.
+        self.parts += (found.nbytes if found.dtype.kind == "U" else min(found.size, 1000)) // TEXT
         if known is None:
             return self.table.keep(number, found)
         if known.shape != found.shape or known.dtype != found.dtype:
@@ -266,7 +302,8 @@ class Decoder:
         import torch
         from safetensors.torch import load
 
-        found = load(self.blobs[data["tensor"]])["tensor"]
+        found = load(self._blob(data["tensor"]))["tensor"]
+        self.parts += min(found.numel(), 1000) // TEXT
         strides = [int(stride) for stride in data["strides"]]
         reach = sum((size - 1) * stride for size, stride in zip(found.shape, strides, strict=True))
         if list(found.stride()) != strides and min(strides) >= 0 and reach < found.numel():

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from nbgrader.utils import compute_checksum, determine_grade
 from toy_course import LESSON, REPOSITORY, SOLVED, answer, cell, find, released_path, source_path
 
 from helpers.errors import CourseError
-from helpers.grading import execute
+from helpers.grading import classroom, execute
 from helpers.grading.check import check
 from helpers.grading.feedback import clip
 
@@ -34,6 +35,21 @@ def scores(course, capsys, path=None):
 
 
 FULL = {"mean": 3, "square": 3, "choice": 1}
+
+
+def test_a_copy_of_the_course_without_solutions_says_what_to_do_there(course):
+    shutil.rmtree(course / "solutions")
+    told = "no solutions/, and with it no hidden tests: use the Validate button"
+    for lesson in ("1", LESSON):
+        with pytest.raises(CourseError, match=told):
+            check(lesson, root=course)
+        with pytest.raises(CourseError, match=told):
+            classroom.grade(lesson, released_path(course), classroom.Options(), course)
+    with pytest.raises(CourseError, match="none yet"):
+        classroom.grade("1", released_path(course), classroom.Options(solutions=course / "elsewhere"), course)
+    shutil.rmtree(course / "lessons")
+    with pytest.raises(CourseError, match="none yet"):
+        check("1", root=course)
 
 
 def test_solved_is_full_marks_and_the_file_is_only_read(course, capsys):

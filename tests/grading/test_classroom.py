@@ -399,6 +399,32 @@ def test_nothing_a_learner_wrote_is_taken_for_html_or_a_formula(course):
     assert json.loads(tables.json_lines([found]))["score"] == 0
 
 
+def test_a_formula_behind_another_separator_is_none():
+    assert tables.cell("x;=HYPERLINK(1)") == "x;'=HYPERLINK(1)" and tables.cell("a; -1;+2\t@b;c") == "a; '-1;'+2\t'@b;c"
+    assert tables.cell("a;b = c") == "a;b = c" and tables.cell('x;"=1"') == "x;\"'=1\""
+    assert tables.cell("=1") == "'=1" and tables.cell(-2.5) == "-2.5"
+
+
+def test_the_process_that_runs_the_tests_has_a_limit_of_memory(course):
+    nb = nbformat.read(source_path(course), as_version=4)
+    find(nb, "test_choice").source += "\nimport resource\nassert resource.getrlimit(resource.RLIMIT_DATA)[0] == 2 * 3000 * 2**20"
+    nbformat.write(nb, source_path(course))
+    assert classroom.grade("1", hand_in(course, "ada", SOLVED), options(), course) == 0
+
+
+def test_words_that_no_file_can_hold_do_not_end_the_grading_of_the_class(course, capsys):
+    path = hand_in(course, "ada", SOLVED | {"square": "def square(n): raise ValueError('odd \\ud800')"})
+    nb = nbformat.read(path, as_version=4)
+    nb.cells[0].metadata["nbgrader"] = {"grade_id": "\ud800" + 20_000 * "x", "locked": True}
+    path.write_text(json.dumps(nb), encoding="utf-8")
+    hand_in(course, "bob", SOLVED)
+    assert grade(course) == 0
+    assert "ValueError: odd \ufffd" in (course / "classroom" / "grading" / LESSON / "summary.html").read_text(encoding="utf-8")
+    assert len((course / "classroom" / "grading" / LESSON / "grades.csv").read_text(encoding="utf-8")) < 12_000
+    assert classroom.grade("1", path, options(), course) == classroom.POINTS_LOST
+    assert "note: the cell `\ufffdxxx" in capsys.readouterr().out
+
+
 def test_canvas_gets_its_columns_and_points_possible(course):
     exercises = Course(course).exercises(LESSON)
     rejected = outcome(student="bob_7", status=REJECTED)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat.v4 import new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from nbgrader.api import Gradebook
 from toy_course import LESSON, SOLVED, answer, find, write_course
 
@@ -16,6 +16,7 @@ from helpers import config
 from helpers.errors import CourseError
 from helpers.grading import classroom, submissions
 from helpers.grading.course import Course
+from helpers.grading.harmless import harmless
 from helpers.grading.release import expected, release
 
 NAME = "report_01.ipynb"
@@ -144,6 +145,72 @@ def test_a_damaged_report_costs_nothing_but_itself(course):
     assert classroom.grade(LESSON, handed, classroom.Options(workers=1), course) == 0
     assert grades(course)["ada"] == {"why": (0, False), "whom": (0, False)}
     assert "the report was not taken" in page(course, "ada") and "7 of 12 points" in page(course, "ada")
+
+
+def unknown_cell(nb):
+    nb |= {"nbformat_minor": 99}
+    nb["cells"].append({"cell_type": "foo", "metadata": {}})
+
+
+def endless_points(nb):
+    about = {"grade_id": "zz", "grade": True, "solution": True, "points": 10**400, "checksum": "x"}
+    nb["cells"].append({"cell_type": "markdown", "id": "zz", "metadata": {"nbgrader": about}, "source": ""})
+
+
+def many_cells(nb):
+    nb["cells"] += [{"cell_type": "markdown", "id": f"more-{n}", "metadata": {}, "source": ""} for n in range(1001)]
+
+
+def many_outputs(nb):
+    nb["cells"].append(new_code_cell(outputs=[new_output("stream")] * 20_001))
+
+
+def no_metadata(nb):
+    for cell in nb["cells"]:
+        cell["metadata"] = {}
+
+
+@pytest.mark.parametrize("change, told", [
+    (unknown_cell, "the report was not taken: report_01.ipynb is a damaged notebook (cell 4 is of an unknown kind, or has no text)"),
+    (endless_points, "in your report: the cell `zz` does not belong to these exercises"),
+    (many_cells, "the report was not taken: report_01.ipynb has 1004 cells, 1000 are allowed"),
+    (many_outputs, "the report was not taken: report_01.ipynb has 20001 outputs, 20000 are allowed"),
+    (no_metadata, "in your report: the answer cell `why` is missing"),
+])  # fmt: skip
+def test_one_report_never_ends_the_grading_of_the_class_and_what_was_found_in_it_lasts(course, change, told):
+    handed = hand_in(course, "ada", why="It matters.")
+    hand_in(course, "ben", why="It matters.")
+    path = handed / "ada" / LESSON / NAME
+    nb = json.loads(path.read_text(encoding="utf-8"))
+    change(nb)
+    path.write_text(json.dumps(nb), encoding="utf-8")
+    for _ in range(2):  # the second time the outcome comes from the journal
+        assert classroom.grade(LESSON, handed, classroom.Options(workers=1), course) == 0
+        assert grades(course)["ben"]["why"] == (0, True) and "7 of 12 points" in page(course, "ada")
+        assert told.replace("`", "") in page(course, "ada").replace("`", "") and told not in page(course, "ben")
+        table = (course / "classroom" / "grading" / LESSON / "grades.csv").read_text(encoding="utf-8")
+        assert table.count(told) == 1
+        assert "It matters." not in (course / "classroom" / "grading" / LESSON / "outcomes.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_fault_on_one_report_or_notebook_leaves_the_others_alone(course, monkeypatch):
+    handed = hand_in(course, "ada", why="It breaks.")
+    hand_in(course, "ben", why="It matters.")
+
+    def faulty(nb, master):
+        if any("breaks" in cell.source for cell in nb.cells) or "author" in nb.metadata:
+            raise RuntimeError("a fault")
+        return harmless(nb, master)
+
+    monkeypatch.setattr("helpers.grading.gradebook.harmless", faulty)
+    path = handed / "ada" / LESSON / "exercises_01.ipynb"
+    nb = nbformat.read(path, as_version=4)
+    nb.metadata["author"] = "ada"
+    nbformat.write(nb, path)
+    assert classroom.grade(LESSON, handed, classroom.Options(workers=1), course) == 0
+    assert "the report was not taken: it cannot be read (RuntimeError)" in page(course, "ada")
+    assert "This notebook cannot be shown (RuntimeError)" in page(course, "ada") and "7 of 12 points" in page(course, "ada")
+    assert grades(course)["ben"]["why"] == (0, True)
 
 
 def test_the_report_is_found_in_trees_and_in_canvas_zips(course, tmp_path):

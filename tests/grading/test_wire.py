@@ -142,6 +142,39 @@ def test_a_deep_value_is_refused_and_one_that_holds_itself_arrives():
     assert found[0] is found
 
 
+def doubled(times, inner="a"):
+    for _ in range(times):
+        inner = [inner, inner]
+    return inner
+
+
+@pytest.mark.parametrize("times, inner", [
+    (45, "a"), (30, {"b": 1}), (19, ["x" * 1000]), (19, [b"x" * 1000]), (18, [np.array(["x" * 1000])]), (45, nn.Linear(1, 1)),
+], ids=["lists", "dictionaries", "text", "bytes", "arrays of text", "networks"])  # fmt: skip
+def test_what_is_short_on_the_wire_and_endless_to_print_is_refused(times, inner):
+    with pytest.raises(WireError, match="the same objects again and again"):
+        there_and_back(doubled(times, inner))
+
+
+def test_honest_repeats_arrive():
+    row, image, net = [0.0] * 1000, np.zeros((1000, 1000)), nn.Sequential(*[nn.Linear(4, 4) for _ in range(50)])
+    rows, images, nets = there_and_back(([row] * 1000, [(image, 1)] * 50_000, [(net, n) for n in range(100)]))
+    assert rows[0] is rows[999] and images[0][0] is images[-1][0] and nets[0][0] is nets[99][0]
+    assert len(there_and_back([[0.0] * 100 for _ in range(20_000)])) == 20_000  # nothing is repeated
+
+
+def test_loops_are_few_and_a_forged_message_says_everything_once():
+    with pytest.raises(WireError, match="again and again"):
+        loops = []
+        loops += [[loops] for _ in range(10)]
+        there_and_back(loops)
+    twice = {"ref": 0, "list": [{"ref": 1, "list": []}, {"ref": 1, "list": [1]}]}
+    blob = {"ref": 0, "list": [{"ref": n, "array": "|u1", "shape": [8], "blob": 0} for n in (1, 2)]}
+    for forged in (twice, blob, {"tuple": [{"bytes": 0}, {"bytes": 0}]}):
+        with pytest.raises(WireError, match="cannot be read"):
+            Decoder(Table(), [b"12345678"], {}).decode(forged)
+
+
 LINEAR = {"ref": 0, "module": "torch.nn.modules.linear.Linear", "training": True, "settings": {}, "not_saved": [],
           "_parameters": {}, "_buffers": {}, "_modules": {}}
 

@@ -80,6 +80,8 @@ CASES = [
     Case("writes a result file", GRADED, CHEAT, "", {"square": "open('results.json', 'w').write('{\"score\": 7}')" + WRONG}),
     Case("raises what looks like success", GRADED, CHEAT, "", {"square": "def square(n): raise StopIteration(n * n)"}),
     Case("changes what the test passed", GRADED, 4.0, "", {"square": "def square(n):\n    n = n * n"}),
+    Case("returns what doubles forty times", GRADED, CHEAT, "again and again", {
+        "square": "def square(n):\n    x = 'a'\n    for _ in range(40): x = [x, x]\n    return x"}),
     Case("answers a test it remembers", GRADED, CHEAT, "", {
         "square": "import pathlib\nsaved = list(pathlib.Path('/tmp').rglob('*')) + list(pathlib.Path('/dev/shm').rglob('*'))\n"
                   "def square(n): return None"}),
