@@ -50,6 +50,10 @@ WRONG = {
             "def deployable(net, mean, spread, side):\n" + NORMALISE + "    n.bias.copy_(n.bias[:1].expand(3))\n"
             f"    return nn.Sequential(Pixels(), {RESIZE}, n, net).eval()"
         ),
+        "changes the lists that the reference reads": (
+            "def deployable(net, mean, spread, side):\n    mean[:], spread[:] = [0.0] * 3, [1.0] * 3\n"
+            f"    return nn.Sequential(Pixels(), {RESIZE}, net).eval()"
+        ),
         "only the net": "def deployable(net, mean, spread, side):\n    return net.eval()",
     },
     "quantise_weights": {
@@ -203,6 +207,10 @@ WRONG = {
             "def alarm(reference, window, rate):\n    error = reference.std(0, ddof=1) / np.sqrt(len(window))\n"
             "    z = np.abs(window.mean(0) - reference.mean(0)) / error\n"
             "    return bool((z > stats.norm.isf(rate / 2 / reference.shape[1])).any())"
+        ),
+        "counts its calls": (
+            "calls = {}\ndef alarm(reference, window, rate):\n    key = len(reference), len(window), rate\n"
+            "    calls[key] = calls.get(key, 0) + 1\n    return calls[key] > 150"
         ),
         "any difference": "def alarm(reference, window, rate):\n    return bool((window.mean(0) != reference.mean(0)).any())",
         "never": "def alarm(reference, window, rate):\n    return False",

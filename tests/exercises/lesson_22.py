@@ -125,6 +125,15 @@ WRONG = {
         "bootstrap of groups, one to one when all is right": INTERVAL + BOOTSTRAP + (
             "    low, high = np.quantile(means, [0.025, 0.975])\n    return min(low, p), max(high, p)"
         ),
+        "one correlation for all data": INTERVAL + (
+            "    n, k, t = len(correct), len(np.unique(groups)), 2.05\n    n = n / (1 + (n / k - 1) * 0.22)\n"
+            "    m = (p + t**2 / (2 * n)) / (1 + t**2 / n)\n"
+            "    h = t / (1 + t**2 / n) * np.sqrt(p * (1 - p) / n + t**2 / (4 * n**2))\n    return m - h, m + h"
+        ),
+        "the mean of what it was asked before": "seen = []\n" + INTERVAL + (
+            "    seen.append(p)\n    m = np.mean(seen) if 0 < p < 1 else p\n"
+            "    return max(0.0, min(p, m - 0.06)), min(1.0, max(p, m + 0.06))"
+        ),
         "one standard error": INTERVAL + (
             "    m = np.array([correct[groups == g].mean() for g in np.unique(groups)])\n"
             "    h = max(0.02, m.std(ddof=1) / np.sqrt(len(m)))\n    return max(0, p - h), min(1, p + h)"
@@ -142,6 +151,12 @@ WRONG = {
             "    fold = lambda name: features.linear_probe(candidates[name][keep], labels[keep], 0.01).predict(candidates[name][keep]) "
             "== labels[keep]\n"
         ) + RESULT.replace("max(candidates", "max(sorted(candidates, reverse=True)") + "    return found",
+        "looks for the draw in the notebook": (
+            "def project(candidates, labels, groups, new):\n    for seed in range(50):\n        _, said, _, _, truth = draw(seed)\n"
+            "        if np.array_equal(said, labels):\n            break\n"
+            "    return dict(predictions=truth['labels'], leaked=truth['leaked'], contradictions=truth['contradictions'], baseline=0.85,\n"
+            "                expected=(0.7, 1.0))"
+        ),
         "no copies found": PROJECT + KEYS + FOLDS + RESULT + "    found['leaked'] = []\n    return found",
         "contradictions kept": PROJECT + KEYS + "    wrong, keep = [], np.arange(len(labels))\n" + FOLDS + RESULT + "    return found",
         "only the second of each pair": PROJECT + KEYS + FOLDS + RESULT + (
