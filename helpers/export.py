@@ -84,14 +84,14 @@ def maps_of(images: np.ndarray) -> torch.Tensor:
 def fine_tune(maps: torch.Tensor, labels: np.ndarray, classes: int, seed: int, steps: int = 24) -> nn.Module:
     """Lesson 04's recipe on the trunk's maps (n, 112, 4, 4): fit the head, then tune blocks 11 to 13 at 0.0001, BatchNorm frozen.
 
-    Returns the tail: `features` (maps -> (n, 192)) and a linear `classifier`, in evaluation mode.
+    Returns the tail: `features` (maps -> (n, 192)) and a linear `classifier`, in evaluation mode, on the CPU.
     """
     tail = lite0.tail(CUT, LAST, classes)
     finetuning.fit_classifier(tail, maps, labels)
     finetuning.freeze_batchnorm(finetuning.unfreeze_last(tail, 3))
     groups = finetuning.parameter_groups(tail, body_rate=1e-4, head_rate=1e-4)
     training.fit(tail, maps, labels, steps=steps, groups=groups, schedule="cosine", seed=seed)
-    return tail
+    return tail.cpu()
 
 
 def assemble(tail: nn.Module) -> PhotoNet:
@@ -260,7 +260,7 @@ def quantise(source: Path, path: Path, how: str, calibration: np.ndarray | None 
 
     "static": the ranges of all maps are measured once, on the `calibration` images (uint8 (n, 64, 64, 3), some dozens like those to
     come); weights get a scale of their own for each output channel, or one for a whole tensor. "dynamic": ranges are measured
-    anew for each image while it runs. Preprocessing stays in floating point. (Jacob et al. 2018, arXiv:1712.05877.)
+    anew for each batch while it runs. Preprocessing stays in floating point. (Jacob et al. 2018, arXiv:1712.05877.)
     Raises ValueError for another `how`, or when static has no calibration images.
     """
     if how not in QUANTISERS:

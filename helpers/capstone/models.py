@@ -145,7 +145,7 @@ def fit(
     recipe: Recipe, rows: np.ndarray | torch.Tensor, labels: np.ndarray, class_names: Sequence[str], strength: float | None = None,
     rate: float = RATES[0], seed: int = 0,
 ) -> Model:  # fmt: skip
-    """Train the recipe's classifier on what `inputs` gave. All classes count alike, whatever their sizes.
+    """Train the recipe's classifier on what `inputs` gave. Unless it is tuned, all classes count alike, whatever their sizes.
 
     strength: C of the logistic regression (None: the third of `recipe.strengths()`). rate: of the weights that a tuned recipe trains.
     Raises ValueError when a class is missing.
