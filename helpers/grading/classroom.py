@@ -215,9 +215,14 @@ def _pool(about: Materials, options: Options, count: int) -> Iterator[tuple[Run,
     with ThreadPoolExecutor(min(options.workers or config.cores(), count)) as pool:
 
         def run(pending: list[Submission]) -> Generator[Outcome]:
-            futures = {pool.submit(grade_and_try_again, grader, submission): submission for submission in pending}
+            futures, suspects = {pool.submit(attempts, grader, submission, TRIES - 1): submission for submission in pending}, []
             for future in as_completed(futures):
-                yield future.result()
+                if isinstance(found := future.result(), Outcome):
+                    yield found
+                else:
+                    suspects.append(futures[future])
+            for submission in suspects:  # the last try alone: it may only have stood beside the one that ends the process they share
+                yield pool.submit(grade_and_try_again, grader, submission, 1).result()
 
         try:
             yield run, grader.missing
@@ -226,13 +231,13 @@ def _pool(about: Materials, options: Options, count: int) -> Iterator[tuple[Run,
             grader.close()
 
 
-def grade_and_try_again(grader: Grader, submission: Submission) -> Outcome:
-    """Grade; when that fails for a reason that is not the learner's, try again, up to `TRIES` times.
+def attempts(grader: Grader, submission: Submission, tries: int) -> Outcome | str:
+    """The outcome, or in words why the last of `tries` attempts failed, for reasons that are not the learner's.
 
     Raises CourseError when the disk is full: no other submission would fare better, and nothing wrong may be recorded.
     """
     what = ""
-    for _ in range(TRIES):
+    for _ in range(tries):
         try:
             return grader.grade(submission)
         except CourseError:
@@ -243,7 +248,15 @@ def grade_and_try_again(grader: Grader, submission: Submission) -> Outcome:
                                   "again; what was graded until now is kept") from None
             what = f"{type(error).__name__}: {str(error)[:200]}"
             grader.revive()
-    return rejected(submission, grader.about.lesson, f"the grader failed on it {TRIES} times ({what}): look at it by hand")
+    return what
+
+
+def grade_and_try_again(grader: Grader, submission: Submission, tries: int = TRIES) -> Outcome:
+    """The outcome of up to `tries` attempts, the last ones that this submission has. Raises CourseError as `attempts` does."""
+    found = attempts(grader, submission, tries)
+    if isinstance(found, Outcome):
+        return found
+    return rejected(submission, grader.about.lesson, f"the grader failed on it {TRIES} times ({found}): look at it by hand")
 
 
 @contextlib.contextmanager

@@ -344,6 +344,27 @@ def test_so_it_is_on_one_machine(course, monkeypatch):
     assert "failed on it 3 times" in (course / "classroom/feedback/eve" / LESSON / "exercises_01.html").read_text()
 
 
+def test_the_last_try_is_alone(course, monkeypatch):
+    """Who stood three times beside the one that ends the process they share is not to blame."""
+    usual, order = grader.Grader.grade, []
+
+    def unlucky(self, submission):
+        order.append(submission.student)
+        if submission.student == "ada" and order.count("ada") < 3:
+            raise EOFError("the warm parent process is gone")
+        if submission.student == "zoe":
+            time.sleep(1)
+        outcome = usual(self, submission)
+        order.append(f"{submission.student} done")
+        return outcome
+
+    monkeypatch.setattr(grader.Grader, "grade", unlucky)
+    for name in ("ada", "zoe"):
+        hand_in(course, name, SOLVED)
+    assert grade(course) == classroom.ALL_POINTS and in_gradebook(course) == {"ada": 7, "zoe": 7}
+    assert order[-3:] == ["zoe done", "ada", "ada done"], order
+
+
 def test_a_fault_of_the_machine_is_not_the_learners(course, monkeypatch):
     """What fails once is tried again; a full disk ends the grading, and nothing wrong is recorded."""
     usual, failed = grader.Box.__enter__, []
