@@ -117,7 +117,7 @@ def test_photographs_that_cannot_be_read_are_named(tmp_path, capsys):
 
 def test_grey_levels_of_16_bits_keep_their_upper_8(tmp_path):
     for kind, dtype in (("png", ">u2"), ("tif", "<u2"), ("tif", ">u2"), ("tif", "<i4")):
-        levels = np.array([[0, 300, 32768, 65535]] * 4, dtype)
+        levels = np.array([[0, 511, 32768, 65535]] * 4, dtype)
         Image.fromarray(levels if kind == "tif" else levels.astype(np.uint16)).save(tmp_path / f"grey.{kind}")
         assert photos.read_photograph(tmp_path / f"grey.{kind}")[0].tolist() == [[level] * 3 for level in (0, 1, 128, 255)]
 
