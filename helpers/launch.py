@@ -38,6 +38,8 @@ def start(port: int | None, browser: bool) -> int:
     folder = config.ROOT / ".jupyter"
     os.environ["JUPYTER_TOKEN"] = token  # not an argument: those are visible to every user of the machine
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, [str(folder), os.environ.get("JUPYTER_CONFIG_PATH")]))
+    # The course's own tabs are opened again, not those of whatever else JupyterLab is used for on this machine.
+    os.environ.setdefault("JUPYTERLAB_WORKSPACES_DIR", str(config.ROOT / ".course" / "workspaces"))
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     # A terminal in JupyterLab finds the environment's commands, and so does nbgrader, which runs `alembic`.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

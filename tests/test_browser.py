@@ -54,10 +54,10 @@ def address(course) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    surroundings = {**os.environ, "PYTHONPATH": str(course), "PYTHONUNBUFFERED": "1"}
+    own = {"PYTHONPATH": str(course), "PYTHONUNBUFFERED": "1", "JUPYTER_CONFIG_DIR": str(course.parent / "jupyter")}
     log = course.parent / "server.log"
     with open(log, "w", encoding="utf-8") as stream:
-        server = subprocess.Popen([sys.executable, "-c", START, str(port)], cwd=course, env=surroundings,
+        server = subprocess.Popen([sys.executable, "-c", START, str(port)], cwd=course, env={**os.environ, **own},
                                   stdout=stream, stderr=subprocess.STDOUT)
     try:
         for _ in range(240):
@@ -95,6 +95,13 @@ def open_notebook(page, address: str, path: str) -> None:
     page.goto(f"{base}lab/workspaces/{uuid.uuid4().hex[:8]}/tree/{path}?{query}&reset", wait_until="domcontentloaded")
     shown(page).locator(".jp-Cell").first.wait_for()
     idle(page)
+
+
+def leads_to_lesson_00(page, address: str) -> None:
+    """Open the address that `start` prints, and wait until lesson 00 is in front."""
+    page.goto(address)
+    page.wait_for_function("document.title.startsWith('00_start')")  # JupyterLab shortens the name
+    shown(page).locator(".jp-Cell").first.wait_for()
 
 
 def shown(page):
@@ -159,9 +166,7 @@ def test_lesson_00_runs_and_shows_its_figure(page, address):
     lesson = notebooks.find_lesson("00")
     cells = nbformat.read(lesson, as_version=4).cells
     with_figure = next(place for place, cell in enumerate(cells) if cell.metadata.get("mystnb", {}).get("image"))
-    page.goto(address)
-    shown(page).locator(".jp-Cell").first.wait_for()  # the address itself leads to lesson 00
-    assert "00_start_here" in page.title() or page.get_by_text("00_start_here").count()
+    leads_to_lesson_00(page, address)
     open_notebook(page, address, f"lessons/{lesson.name}")
     menu(page, "Edit", "Clear Outputs of All Cells")  # or a stored figure would be seen
     assert shown(page).locator(".jp-OutputArea-output").count() == 0
@@ -193,3 +198,14 @@ def test_an_exercise_validates_when_right_and_says_why_when_wrong(page, address,
     type_answer(page, place, wrong)
     said = validate(page)
     assert "failed" in said.lower() and message in " ".join(said.split())
+
+
+def test_the_address_leads_to_lesson_00_though_another_notebook_was_left_open(page, address, course):
+    base, query = address.split("?")
+    path = Course(course).released(Course(course).lessons()[1]).relative_to(course).as_posix()
+    with page.expect_response(lambda response: response.request.method == "PUT" and "workspaces" in response.url
+                              and path in (response.request.post_data or "")):
+        page.goto(f"{base}lab/tree/{path}?{query}")
+    assert list((course / ".course" / "workspaces").iterdir())
+    leads_to_lesson_00(page, address)
+    page.locator(".lm-DockPanel-tabBar").get_by_text(Path(path).name).wait_for()  # and the other one is still open

@@ -146,6 +146,9 @@ RIGHT = {
     },
     "beam_search": {
         "no early stop": BEAM,
+        "of equally likely texts the later": BEAM.replace("key=lambda b: b[1]", "key=lambda b: round(b[1], 9)").replace(
+            "sorted(found,", "sorted(found[::-1],"
+        ),
     },
     "byte_pairs": {
         "joined by index": LEARN_HEAD + COUNTED + STOP + BEST + JOIN + GLUE + SPLIT,
