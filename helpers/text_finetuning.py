@@ -86,10 +86,11 @@ class Tail(nn.Module):
 
     Input: states (n, tokens, d), 0 where there is no token, as `hidden_states` returns them; labels (n,) or None.
     Output: an object with `logits` (n, classes) and, when labels were given, `loss`, as models of transformers have.
+    class_weights: (classes,) float, how much an item of each class counts in the loss (None: alike).
     Raises ValueError when first is no layer of the encoder, or classes < 2.
     """
 
-    def __init__(self, encoder: PreTrainedModel, first: int, classes: int):
+    def __init__(self, encoder: PreTrainedModel, first: int, classes: int, class_weights: torch.Tensor | None = None):
         super().__init__()
         depth = len(encoder.encoder.layer)
         if not 0 <= first <= depth:
@@ -98,6 +99,7 @@ class Tail(nn.Module):
             raise ValueError(f"classes is {classes}: a classifier needs 2 or more")
         self.layers = copy.deepcopy(encoder.encoder.layer[first:])
         self.classifier = nn.Linear(encoder.config.hidden_size, classes, device=encoder.device)
+        self.class_weights = class_weights
 
     def features(self, states: torch.Tensor) -> torch.Tensor:
         """(n, tokens, d) -> (n, d) of length 1. Places at the end that no text of the batch needs are cut off first."""
@@ -115,7 +117,8 @@ class Tail(nn.Module):
         from transformers.modeling_outputs import SequenceClassifierOutput
 
         logits = self.classifier(self.features(states))
-        return SequenceClassifierOutput(loss=None if labels is None else F.cross_entropy(logits, labels), logits=logits)
+        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
+        return SequenceClassifierOutput(loss=None if labels is None else F.cross_entropy(logits, labels, weights), logits=logits)
 
 
 @torch.no_grad()

@@ -606,6 +606,15 @@ def test_every_recipe_learns_is_saved_and_gives_the_same_answers_after_loading(p
         assert not any(b"\x80\x04" in file.read_bytes()[:4] for file in folder.iterdir())  # no pickle
 
 
+@pytest.mark.parametrize("items", [IMAGES.items[:6], SENTENCES[:6]], ids=["images", "texts"])
+def test_fine_tuning_counts_all_classes_alike_whatever_their_sizes(items):
+    # Each item occurs nine times as the first class and once as the second: whoever weighs neither class must say one half.
+    recipe = next(recipe for recipe in capstone.recipes("images" if items.ndim == 4 else "texts").values() if recipe.tuned)
+    rows = models.inputs(recipe, items[np.arange(60) % 6])
+    probabilities = capstone.fit(recipe, rows, np.repeat([0, 1], [54, 6]), ("often", "rare"), rate=1e-3).probabilities(rows)
+    assert np.allclose(probabilities.mean(0), 0.5, atol=0.06), probabilities.mean(0)
+
+
 def test_two_classes_are_saved_too(tmp_path):
     two = TEXTS.take(TEXTS.labels < 2)
     recipe = capstone.recipes("texts")["word counts"]

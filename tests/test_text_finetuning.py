@@ -40,6 +40,11 @@ def test_the_tail_answers_as_models_of_transformers_do(encoder, states):
     output = tail(states, labels=torch.tensor([0, 1, 2, 0, 1]))
     assert output.logits.shape == (5, 3) and output.loss.ndim == 0
     assert tail(states).loss is None
+    weighted = text_finetuning.Tail(encoder, 5, 3, class_weights=torch.tensor([1.0, 2.0, 0.0]))
+    weighted.classifier = tail.classifier
+    each = -output.logits.log_softmax(1)[[0, 3, 1, 4], [0, 0, 1, 1]]  # class 2 counts nothing
+    found = weighted.eval()(states, labels=torch.tensor([0, 1, 2, 0, 1])).loss
+    assert torch.isclose(found, each @ torch.tensor([1.0, 1.0, 2.0, 2.0]) / 6)
     assert text_finetuning.predict(tail, states).tolist() == output.logits.argmax(1).tolist()
     kept = encoder.encoder.layer[5].output.dense.weight.clone()
     batch = {"states": states, "labels": torch.zeros(5, dtype=torch.long)}

@@ -145,7 +145,7 @@ def fit(
     recipe: Recipe, rows: np.ndarray | torch.Tensor, labels: np.ndarray, class_names: Sequence[str], strength: float | None = None,
     rate: float = RATES[0], seed: int = 0,
 ) -> Model:  # fmt: skip
-    """Train the recipe's classifier on what `inputs` gave. Unless it is tuned, all classes count alike, whatever their sizes.
+    """Train the recipe's classifier on what `inputs` gave; all classes count alike, whatever their sizes.
 
     strength: C of the logistic regression (None: the third of `recipe.strengths()`). rate: of the weights that a tuned recipe trains.
     Raises ValueError when a class is missing.
@@ -170,14 +170,19 @@ def fit(
 def _tune_images(maps: torch.Tensor, labels: np.ndarray, classes: int, rate: float, seed: int) -> nn.Module:
     """Blocks 11 to 13 of Lite0, from the best head on frozen features on (LP-FT); BatchNorm's statistics stay frozen."""
     import torch
+    import torch.nn.functional as F
 
     from helpers import finetuning, training
 
+    def loss(model: nn.Module, batch: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(model(batch), targets, weights.to(batch.device))
+
     torch.manual_seed(seed)
+    weights = _class_weights(labels)
     model = finetuning.fit_classifier(lite0.tail("block 10", "block 13", classes), maps, labels, HEAD_STRENGTH)
     finetuning.freeze_batchnorm(finetuning.unfreeze_last(model, 3))
     groups = finetuning.parameter_groups(model, rate, HEAD_RATE)
-    training.fit(model, maps, labels, steps=STEPS, groups=groups, schedule="cosine", seed=seed)
+    training.fit(model, maps, labels, steps=STEPS, groups=groups, schedule="cosine", loss=loss, seed=seed)
     return model
 
 
@@ -188,11 +193,19 @@ def _tune_texts(states: torch.Tensor, labels: np.ndarray, classes: int, rate: fl
     from helpers import text_finetuning
 
     torch.manual_seed(seed)
-    model = text_finetuning.Tail(minilm.load_minilm(), TOP, classes)
+    model = text_finetuning.Tail(minilm.load_minilm(), TOP, classes, _class_weights(labels))
     _set_head(model.classifier, text_finetuning.embed(model, states), labels)
     groups = text_finetuning.layer_groups(model, rate, HEAD_RATE)
     text_finetuning.finetune(model, text_finetuning.length_batches(states, labels, STEPS, seed), groups)
     return model
+
+
+def _class_weights(labels: np.ndarray) -> torch.Tensor:
+    """(classes,) float32 with which all classes count alike, as scikit-learn's class_weight="balanced"."""
+    import torch
+
+    counts = np.bincount(labels)
+    return torch.from_numpy(len(labels) / len(counts) / counts).float()
 
 
 def _set_head(classifier: nn.Linear, vectors: np.ndarray, labels: np.ndarray) -> None:
