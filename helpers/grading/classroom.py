@@ -23,8 +23,8 @@ from helpers.grading.course import Course, Exercise
 from helpers.grading.gradebook import Records
 from helpers.grading.grader import Grader, Materials, materials
 from helpers.grading.journal import Journal
-from helpers.grading.outcome import GRADED, PARTLY, REJECTED, Outcome, Submission, rejected
-from helpers.grading.pages import summary_page
+from helpers.grading.outcome import GRADED, PARTLY, REJECTED, Marks, Outcome, Submission, rejected
+from helpers.grading.pages import summary_page, waiting
 from helpers.grading.sandbox import Limits
 
 ALL_POINTS, POINTS_LOST, NOT_ALL_GRADED = 0, 1, 3  # exit codes; 2: cannot be done (an error sentence)
@@ -127,18 +127,20 @@ def grade_class(course: Course, name: str, path: Path, options: Options) -> int:
             print(f"{len(kept)} of {len(found)} were graded before and are unchanged: kept (--regrade grades them again)", file=sys.stderr)
         missing: list[str] = []
         with Records(course, name) as records:
-            again = [journal.outcomes[student] for student in kept if student not in journal.recorded]
-            if again:  # graded, but ended before they were recorded
+            known = journal.recorded & records.marks(kept).keys()
+            again = [journal.outcomes[student] for student in kept if student not in known]
+            if again:  # graded, but ended before they were recorded, or the gradebook has been moved away since
                 store(again, records, journal)
             if pending:
                 missing = _grade_pending(pending, about, options, records, journal)
             records.write_feedback([journal.outcomes[student] for student in kept])
-        outcomes = [journal.outcomes[submission.student] for submission in found]
+            outcomes = [journal.outcomes[submission.student] for submission in found]
+            marks = records.marks(outcome.student for outcome in outcomes)
     finally:
         journal.close()
     missing = sorted({item for outcome in outcomes for item in outcome.missing_protections} | set(missing))
-    written = write_exports(outcomes, course.exercises(name), name, missing, folder, options.csv)
-    show_class(outcomes, course.exercises(name), name, written, options)
+    written = write_exports(outcomes, course.exercises(name), marks, name, missing, folder, options.csv)
+    show_class(outcomes, course.exercises(name), marks, name, written, options)
     return ALL_POINTS if all(outcome.status == GRADED for outcome in outcomes) else NOT_ALL_GRADED
 
 
@@ -345,13 +347,16 @@ def remote_protections(about: Materials) -> list[str]:
 
 
 def write_exports(
-    outcomes: list[Outcome], exercises: list[Exercise], lesson: str, missing: list[str], folder: Path, csv: Path | None
+    outcomes: list[Outcome], exercises: list[Exercise], marks: dict[str, Marks], lesson: str, missing: list[str], folder: Path,
+    csv: Path | None,
 ) -> list[Path]:  # fmt: skip
     """Write the tables and the summary; returns their paths."""
     written = {
-        folder / "grades.csv": tables.full_csv(outcomes, exercises), folder / "canvas.csv": tables.canvas_csv(outcomes, exercises),
-        folder / "moodle.csv": tables.moodle_csv(outcomes, exercises), folder / "outcomes.jsonl": tables.json_lines(outcomes),
-        folder / "summary.html": summary_page(outcomes, exercises, lesson, missing),
+        folder / "grades.csv": tables.full_csv(outcomes, exercises, marks),
+        folder / "canvas.csv": tables.canvas_csv(outcomes, exercises, marks),
+        folder / "moodle.csv": tables.moodle_csv(outcomes, exercises, marks),
+        folder / "outcomes.jsonl": tables.json_lines(outcomes),
+        folder / "summary.html": summary_page(outcomes, exercises, marks, lesson, missing),
     }
     if csv is not None:
         written[csv] = written[folder / "grades.csv"]
@@ -367,7 +372,9 @@ def write_exports(
     return list(written)
 
 
-def show_class(outcomes: list[Outcome], exercises: list[Exercise], lesson: str, written: list[Path], options: Options) -> None:
+def show_class(
+    outcomes: list[Outcome], exercises: list[Exercise], marks: dict[str, Marks], lesson: str, written: list[Path], options: Options
+) -> None:  # fmt: skip
     """Print the counts, who was not graded in full and why, and where the files are; or all of it as one JSON object."""
     counts = Counter(outcome.status for outcome in outcomes)
     if options.as_json:
@@ -378,4 +385,7 @@ def show_class(outcomes: list[Outcome], exercises: list[Exercise], lesson: str, 
     for outcome in outcomes:
         if outcome.status != GRADED:
             print(f"  {outcome.student}: {outcome.status}: {outcome.reason}")
+    if count := waiting(outcomes, marks):
+        print(f"{count} of them have written answers that nobody has graded yet: give their points in formgrader, then give the same "
+              "command again")
     print(f"tables and summary: {written[0].parent}")

@@ -5,7 +5,7 @@ import copy
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from helpers.errors import CourseError
 from helpers.grading.course import Course, collected_log, grade_id, parse_notebook, report_name
 from helpers.grading.harmless import cut, harmless
-from helpers.grading.outcome import REJECTED, Outcome
-from helpers.grading.pages import Marks, feedback_page
+from helpers.grading.outcome import REJECTED, Marks, Outcome
+from helpers.grading.pages import feedback_page
 from helpers.grading.restore import restore
 
 LOCKED_SECONDS = 60  # how long to wait for another program that writes to the gradebook
@@ -110,6 +110,11 @@ class Records:
         """Write the learners' pages of what was recorded before once more, with what an instructor has entered since."""
         for outcome in outcomes:
             self._write_page(outcome, self._safe(outcome) if outcome.status != REJECTED else None)
+
+    def marks(self, students: Iterable[str]) -> dict[str, Marks]:
+        """What counts for those of these students of whom something has been recorded."""
+        found = {student: self._patiently(self._marks, student) for student in students}
+        return {student: marks for student, marks in found.items() if marks is not None}
 
     def report_notes(self, outcome: Outcome) -> list[str]:
         """What was put right in a report, or why it was not taken; to be journalled with the other notes, or it is lost."""

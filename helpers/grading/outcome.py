@@ -106,6 +106,41 @@ class Outcome:
             raise ValueError(f"not a grading outcome: {error}") from None
 
 
+@dataclass(frozen=True)
+class Marks:
+    """What counts in the gradebook for one learner: points of each test cell, which an instructor set, penalty in points, comments."""
+
+    points: dict[str, float]
+    by_hand: set[str]
+    penalty: float
+    comments: list[str]
+    report: tuple[float, float, int] | None = None  # points, of how many, and how many answers are still to be graded
+
+    def total(self) -> float:
+        """Points that count."""
+        return max(0.0, sum(self.points.values()) - self.penalty)
+
+
+def points_that_count(outcome: Outcome, marks: Marks | None) -> float | None:
+    """With those that an instructor gave and without those lost by handing in late; None when rejected. marks: None when not recorded."""
+    return outcome.score() if marks is None or outcome.status == REJECTED else marks.total()
+
+
+def results_that_count(outcome: Outcome, exercises: list[Exercise], marks: Marks | None) -> list[Result]:
+    """Per exercise, with the points that an instructor set in the gradebook; empty when rejected."""
+    results = outcome.results(exercises)
+    for exercise, result in zip(exercises, results, strict=False):
+        if marks and marks.by_hand.intersection(exercise.tests):
+            result.score = sum(marks.points[name] for name in exercise.tests)
+    return results
+
+
+def possible(exercises: list[Exercise], marks: dict[str, Marks]) -> float:
+    """The most points that a learner can reach, with those of the written report if the lesson has one."""
+    report = next((found.report[1] for found in marks.values() if found.report), 0.0)
+    return sum(exercise.max_score for exercise in exercises) + report
+
+
 def rejected(submission: Submission, lesson: str, reason: str) -> Outcome:
     """The outcome of a submission in which there is nothing to grade."""
     return Outcome(

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from statistics import mean, median
 
 from jinja2 import Environment
@@ -13,7 +12,7 @@ from nbgrader.utils import is_grade, is_solution
 from helpers.grading.course import Exercise, grade_id
 from helpers.grading.feedback import ANSI
 from helpers.grading.harmless import IMAGES
-from helpers.grading.outcome import GRADED, PARTLY, REJECTED, Outcome
+from helpers.grading.outcome import GRADED, PARTLY, REJECTED, Marks, Outcome, points_that_count, possible, results_that_count
 from helpers.grading.restore import visible
 
 STYLE = """
@@ -39,7 +38,7 @@ by your instructor{% endif %}.</p>{% endif %}
 {% for note in outcome.notes %}<p class="note">{{ note }}</p>{% endfor %}
 {% for comment in comments %}<p class="note">Your instructor writes: {{ comment }}</p>{% endfor %}
 {% if results %}<table><tr><th>Exercise<th class="n">Points<th>What to look at</tr>
-{% for title, result in results %}<tr><td>{{ title }}
+{% for exercise, result in results %}<tr><td>{{ exercise.title }}
 <td class="n">{{ "%g" | format(result.score) }} of {{ "%g" | format(result.max_score) }}
 <td class="lost">{% if result.name in by_hand %}points set by your instructor<br>{% endif %}
 {% for line in result.message.splitlines() %}{{ line }}<br>{% endfor %}</tr>
@@ -54,6 +53,8 @@ SUMMARY = TEMPLATES.from_string("""<!doctype html><html lang="en"><meta charset=
 <p>{{ outcomes | length }} submissions: <strong>{{ counts[graded] }} graded</strong>, {{ counts[partly] }} graded up to some cell,
 {{ counts[rejected] }} rejected.{% if scores %} Points: mean {{ "%.1f" | format(mean) }}, median {{ "%g" | format(median) }},
 of {{ "%g" | format(most) }}.{% endif %}</p>
+{% if waiting %}<p class="note">{{ waiting }} of them have written answers that nobody has graded yet: give their points in formgrader,
+then give the same command again.</p>{% endif %}
 {% if missing %}<p class="note">Protections that were missing while learners' code ran: {{ missing | join(", ") }}.</p>{% endif %}
 {% if open %}<h2>To look at by hand</h2><table><tr><th>Student<th>Status<th>Why</tr>
 {% for outcome in open %}<tr><td>{{ outcome.student }}<td>{{ outcome.status }}<td>{{ outcome.reason }}</tr>{% endfor %}</table>{% endif %}
@@ -69,21 +70,6 @@ of {{ "%g" | format(most) }}.{% endif %}</p>
 {% endfor %}</table></html>""")
 
 
-@dataclass(frozen=True)
-class Marks:
-    """What counts in the gradebook for one learner: points of each test cell, which an instructor set, penalty in points, comments."""
-
-    points: dict[str, float]
-    by_hand: set[str]
-    penalty: float
-    comments: list[str]
-    report: tuple[float, float, int] | None = None  # points, of how many, and how many answers are still to be graded
-
-    def total(self) -> float:
-        """Points that count."""
-        return max(0.0, sum(self.points.values()) - self.penalty)
-
-
 def feedback_page(
     outcome: Outcome, exercises: list[Exercise], master: NotebookNode, notebook: NotebookNode | None, marks: Marks | None
 ) -> str:  # fmt: skip
@@ -92,12 +78,8 @@ def feedback_page(
     master: the notebook with all tests; of its test cells the released part is shown, of other cells of the course nothing. notebook:
     the executed one as `harmless` leaves it, None when rejected. marks: what the gradebook holds, which may differ from the outcome.
     """
-    results, by_hand = [], set()
-    for exercise, result in zip(exercises, outcome.results(exercises), strict=False):
-        if marks and marks.by_hand.intersection(exercise.tests):
-            by_hand.add(result.name)
-            result.score = sum(marks.points[name] for name in exercise.tests)
-        results.append((exercise.title, result))
+    results = results_that_count(outcome, exercises, marks)
+    by_hand = {exercise.name for exercise in exercises if marks and marks.by_hand.intersection(exercise.tests)}
     cells = []
     if notebook is not None:
         released = {grade_id(cell): visible(cell) for cell in master.cells if is_grade(cell)}
@@ -108,7 +90,8 @@ def feedback_page(
             elif cell.source.strip() and (cell.source not in theirs or is_solution(cell)):
                 cells.append({"source": cell.source, "outputs": [plain(output) for output in cell.get("outputs", [])]})
     return FEEDBACK.render(
-        style=STYLE, lesson=outcome.lesson, outcome=outcome, rejected=REJECTED, results=results, cells=cells, marks=marks, by_hand=by_hand,
+        style=STYLE, lesson=outcome.lesson, outcome=outcome, rejected=REJECTED, cells=cells,
+        results=list(zip(exercises, results, strict=False)), marks=marks, by_hand=by_hand,
         total=marks.total() if marks else outcome.score(),
         most=outcome.max_score() + (marks.report[1] if marks and marks.report else 0),
         comments=marks.comments if marks and outcome.status != REJECTED else [],
@@ -125,11 +108,14 @@ def plain(output: NotebookNode) -> tuple[str, object]:
     return ("image", (image, output.data[image])) if image else ("text", ANSI.sub("", output.data["text/plain"]))
 
 
-def summary_page(outcomes: list[Outcome], exercises: list[Exercise], lesson: str, missing: list[str]) -> str:
-    """HTML for the instructor: counts, who to look at, a histogram for each exercise, the messages that came most often."""
+def summary_page(outcomes: list[Outcome], exercises: list[Exercise], marks: dict[str, Marks], lesson: str, missing: list[str]) -> str:
+    """HTML for the instructor: counts, who to look at, a histogram for each exercise, the messages that came most often.
+
+    marks: what the gradebook holds, by student.
+    """
     graded = [outcome for outcome in outcomes if outcome.status != REJECTED]
-    results = [{result.name: result for result in outcome.results(exercises)} for outcome in graded]
-    scores = [outcome.score() for outcome in graded]
+    results = [{result.name: result for result in results_that_count(found, exercises, marks.get(found.student))} for found in graded]
+    scores = [points_that_count(outcome, marks.get(outcome.student)) for outcome in graded]
     histograms, failing = [], Counter()
     for exercise in exercises:
         points = [found[exercise.name].score for found in results]
@@ -140,13 +126,19 @@ def summary_page(outcomes: list[Outcome], exercises: list[Exercise], lesson: str
     return SUMMARY.render(
         style=STYLE, lesson=lesson, outcomes=outcomes, counts=Counter(outcome.status for outcome in outcomes), graded=GRADED, partly=PARTLY,
         rejected=REJECTED, scores=scores, mean=mean(scores) if scores else 0, median=median(scores) if scores else 0,
-        most=sum(exercise.max_score for exercise in exercises), missing=missing, open=[o for o in outcomes if o.status != GRADED],
-        histograms=histograms, failing=common,
+        most=possible(exercises, marks), waiting=waiting(outcomes, marks), missing=missing,
+        open=[o for o in outcomes if o.status != GRADED], histograms=histograms, failing=common,
     )  # fmt: skip
+
+
+def waiting(outcomes: list[Outcome], marks: dict[str, Marks]) -> int:
+    """How many submissions have written answers that a person has not graded yet."""
+    found = [marks[outcome.student] for outcome in outcomes if outcome.status != REJECTED and outcome.student in marks]
+    return sum(bool(mark.report and mark.report[2]) for mark in found)
 
 
 def bars(points: list[float], most: float) -> list[dict[str, object]]:
     """How many learners have 0, 1, 2 … points (parts of a point are rounded down); the height is in per cent of the tallest."""
-    counts = Counter(min(int(point), int(most)) for point in points)
+    counts = Counter(max(0, min(int(point), int(most))) for point in points)
     tallest = max(counts.values(), default=1)
     return [{"label": f"{n}", "count": counts[n], "height": round(100 * counts[n] / tallest)} for n in range(int(most) + 1)]

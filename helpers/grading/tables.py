@@ -1,4 +1,8 @@
-"""Tables of a class's outcomes, for a spreadsheet, for Canvas, for Moodle, for a program. A rejected submission has no score in any."""
+"""Tables of a class's outcomes, for a spreadsheet, for Canvas, for Moodle, for a program. A rejected submission has no score in any.
+
+The first three hold the points that count: with those that an instructor has given in the gradebook, without those lost by handing in
+late. `marks` is what the gradebook holds, by student.
+"""
 from __future__ import annotations
 
 import csv
@@ -8,54 +12,61 @@ import re
 from dataclasses import asdict
 
 from helpers.grading.course import Exercise
-from helpers.grading.outcome import Outcome
+from helpers.grading.outcome import REJECTED, Marks, Outcome, points_that_count, possible, results_that_count
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 INNER_FORMULA = re.compile(r"([;\t\r][\s\"]*)(?=[=+\-@])")  # where the spreadsheet's separator is ";" or a tab, as in much of Europe
 
 
-def full_csv(outcomes: list[Outcome], exercises: list[Exercise]) -> str:
-    """One row for each submission: how it ended and why, points in all and for each exercise, and what protected the grader."""
-    head = ["student", "status", "score", "max_score", *(exercise.name for exercise in exercises), "reason", "stopped_at", "notes",
-            "submitted", "seconds", "missing_protections", "file"]
+def full_csv(outcomes: list[Outcome], exercises: list[Exercise], marks: dict[str, Marks]) -> str:
+    """One row for each submission: how it ended and why, points in all and for each exercise, and what protected the grader.
+
+    report: points of the written answers; to_grade: how many of these nobody has graded yet; penalty: for handing in late.
+    """
+    head = ["student", "status", "score", "max_score", *(exercise.name for exercise in exercises), "report", "to_grade", "penalty",
+            "reason", "stopped_at", "notes", "submitted", "seconds", "missing_protections", "file"]
     rows = []
     for outcome in outcomes:
-        points = {result.name: result.score for result in outcome.results(exercises)}
+        own = None if outcome.status == REJECTED else marks.get(outcome.student)
+        points = {result.name: result.score for result in results_that_count(outcome, exercises, own)}
+        report, _, to_grade = own.report if own and own.report else (None, None, None)
         rows.append([
-            outcome.student, outcome.status, outcome.score(), sum(exercise.max_score for exercise in exercises),
-            *(points.get(exercise.name) for exercise in exercises), outcome.reason, outcome.stopped_at, "; ".join(outcome.notes),
-            outcome.submitted, outcome.seconds, "; ".join(outcome.missing_protections), outcome.origin,
+            outcome.student, outcome.status, points_that_count(outcome, own), possible(exercises, marks),
+            *(points.get(exercise.name) for exercise in exercises), report, to_grade, own.penalty if own else None,
+            outcome.reason, outcome.stopped_at, "; ".join(outcome.notes), outcome.submitted, outcome.seconds,
+            "; ".join(outcome.missing_protections), outcome.origin,
         ])  # fmt: skip
     return table(head, rows)
 
 
-def canvas_csv(outcomes: list[Outcome], exercises: list[Exercise]) -> str:
+def canvas_csv(outcomes: list[Outcome], exercises: list[Exercise], marks: dict[str, Marks]) -> str:
     """For Canvas' "Import Grades": its five columns of the student, then the assignment, with the points possible in the second row.
 
     The ID is the number in a student id such as doejane_12345, which Canvas gives to downloaded files. A score that is missing is left
     out, which Canvas takes as no change.
     """
     lesson = outcomes[0].lesson if outcomes else "assignment"
-    rows: list[list] = [["    Points Possible", "", "", "", "", sum(exercise.max_score for exercise in exercises)]]
+    rows: list[list] = [["    Points Possible", "", "", "", "", possible(exercises, marks)]]
     for outcome in outcomes:
         name, number = name_and_number(outcome.student)
-        rows.append([name, number, "", "" if number else outcome.student, "", outcome.score()])
+        rows.append([name, number, "", "" if number else outcome.student, "", points_that_count(outcome, marks.get(outcome.student))])
     return table(["Student", "ID", "SIS User ID", "SIS Login ID", "Section", lesson], rows)
 
 
-def moodle_csv(outcomes: list[Outcome], exercises: list[Exercise]) -> str:
+def moodle_csv(outcomes: list[Outcome], exercises: list[Exercise], marks: dict[str, Marks]) -> str:
     """For Moodle's "Upload grading worksheet": a participant's number from a student id such as Jane Doe_123456, grade and comment."""
-    most = sum(exercise.max_score for exercise in exercises)
+    most = possible(exercises, marks)
     rows = []
     for outcome in outcomes:
         name, number = name_and_number(outcome.student)
         comment = outcome.reason or "; ".join(result.message for result in outcome.results(exercises) if result.message)
-        rows.append([f"Participant {number}" if number else outcome.student, name, outcome.status, outcome.score(), most, comment])
+        rows.append([f"Participant {number}" if number else outcome.student, name, outcome.status,
+                     points_that_count(outcome, marks.get(outcome.student)), most, comment])
     return table(["Identifier", "Full name", "Status", "Grade", "Maximum Grade", "Feedback comments"], rows)
 
 
 def json_lines(outcomes: list[Outcome]) -> str:
-    """One JSON object a line, all of the outcome but the notebook and the report; `score` is null when rejected."""
+    """One JSON object a line, all that the grader found but the notebook and the report; `score` is null when rejected."""
     lines = []
     for outcome in outcomes:
         line = asdict(outcome) | {"score": outcome.score()}

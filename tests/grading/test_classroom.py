@@ -27,7 +27,7 @@ from helpers.grading import classroom, grader, journal, pages, tables
 from helpers.grading.course import Course
 from helpers.grading.gradebook import Records
 from helpers.grading.harmless import harmless
-from helpers.grading.outcome import GRADED, PARTLY, REJECTED, CellResult, Outcome
+from helpers.grading.outcome import GRADED, PARTLY, REJECTED, CellResult, Marks, Outcome
 from helpers.grading.sandbox import Limits
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes inherit sockets by number")
@@ -411,11 +411,11 @@ def test_nothing_a_learner_wrote_is_taken_for_html_or_a_formula(course):
     exercises = Course(course).exercises(LESSON)
     cells = [CellResult(name, 0, 1, evil) for exercise in exercises for name in exercise.tests]
     found = outcome(student=f"=1+1{evil}", cells=cells, notes=[evil], reason=evil, status=PARTLY, notebook=nbformat.writes(nb))
-    marks = pages.Marks({}, set(), 0.0, [evil])
+    marks = Marks({}, set(), 0.0, [evil])
     page = pages.feedback_page(found, exercises, Course(course).master(LESSON), harmless(nb, Course(course).master(LESSON)), marks)
-    assert "<script" not in page and "&lt;script" in page and "<script" not in pages.summary_page([found], exercises, LESSON, [])
+    assert "<script" not in page and "&lt;script" in page and "<script" not in pages.summary_page([found], exercises, {}, LESSON, [])
     for table in (tables.full_csv, tables.canvas_csv, tables.moodle_csv):
-        for row in csv.reader(io.StringIO(table([found], exercises))):
+        for row in csv.reader(io.StringIO(table([found], exercises, {}))):
             assert not any(item.startswith(("=", "+", "-", "@")) for item in row)
     assert json.loads(tables.json_lines([found]))["score"] == 0
 
@@ -449,9 +449,44 @@ def test_words_that_no_file_can_hold_do_not_end_the_grading_of_the_class(course,
 def test_canvas_gets_its_columns_and_points_possible(course):
     exercises = Course(course).exercises(LESSON)
     rejected = outcome(student="bob_7", status=REJECTED)
-    rows = list(csv.reader(io.StringIO(tables.canvas_csv([outcome(student="doejane_12345"), rejected], exercises))))
+    rows = list(csv.reader(io.StringIO(tables.canvas_csv([outcome(student="doejane_12345"), rejected], exercises, {}))))
     assert rows[0] == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", LESSON] and rows[1][5] == "7"
     assert rows[2][:2] == ["doejane", "12345"] and rows[3][1:] == ["7", "", "", "", ""]
+
+
+def test_the_tables_hold_what_counts_in_the_gradebook(course, capsys):
+    for student in ("ada", "bob", "cy"):
+        hand_in(course, student, SOLVED)
+    (course / "classroom" / "submitted" / "cy" / LESSON / "exercises_01.ipynb").write_text("no notebook", encoding="utf-8")
+    grade(course)
+    folder = course / "classroom" / "grading" / LESSON
+    assert [row["score"] for row in csv.DictReader(open(folder / "grades.csv"))] == ["7", "7", ""]
+    first = Course(course).exercises(LESSON)[0]
+    with Gradebook(f"sqlite:///{course}/classroom/gradebook.db") as gradebook:
+        gradebook.find_grade(first.tests[0], "exercises_01", LESSON, "ada").manual_score = 0
+        gradebook.find_grade(first.tests[0], "exercises_01", LESSON, "bob").extra_credit = 0.5
+        gradebook.find_submission_notebook("exercises_01", LESSON, "bob").late_submission_penalty = 2
+        gradebook.db.commit()
+        lost = gradebook.find_grade(first.tests[0], "exercises_01", LESSON, "ada").max_score
+    grade(course)
+    rows = [[row[name] for name in ("score", "max_score", first.name, "report", "to_grade", "penalty")]
+            for row in csv.DictReader(open(folder / "grades.csv"))]
+    assert rows == [[f"{7 - lost:g}", "7", f"{first.max_score - lost:g}", "", "", "0"],
+                    ["5.5", "7", f"{first.max_score + 0.5:g}", "", "", "2"], ["", "7", "", "", "", ""]]
+    assert [row[LESSON] for row in csv.DictReader(open(folder / "canvas.csv"))] == ["7", f"{7 - lost:g}", "5.5", ""]
+    assert [row["Grade"] for row in csv.DictReader(open(folder / "moodle.csv"))] == [f"{7 - lost:g}", "5.5", ""]
+    assert f"mean {(12.5 - lost) / 2:.1f}" in (folder / "summary.html").read_text(encoding="utf-8")
+    found = [json.loads(line)["score"] for line in open(folder / "outcomes.jsonl")]
+    assert found == [7, 7, None]  # what the grader found is kept beside it
+
+
+def test_a_gradebook_that_was_moved_away_is_filled_again(course):
+    hand_in(course, "ada", SOLVED)
+    grade(course)
+    (course / "classroom" / "gradebook.db").unlink()
+    grade(course)
+    with Gradebook(f"sqlite:///{course}/classroom/gradebook.db") as gradebook:
+        assert gradebook.find_submission(LESSON, "ada").score == 7
 
 
 def test_a_gradebook_that_stays_locked_is_named(course, monkeypatch):

@@ -1,6 +1,7 @@
 """A lesson with a second notebook, whose written answers a person grades: released, handed in, recorded, and never lost."""
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import zipfile
@@ -71,6 +72,12 @@ def grades(root: Path) -> dict[str, dict[str, tuple]]:
                 for part in book.notebook_submissions("report_01", LESSON)}
 
 
+def table(root: Path) -> list[list[str]]:
+    """Points, most points, points of the report and how many answers are open, of each row of grades.csv."""
+    with open(root / "classroom" / "grading" / LESSON / "grades.csv", encoding="utf-8") as file:
+        return [[row[name] for name in ("score", "max_score", "report", "to_grade")] for row in csv.DictReader(file)]
+
+
 def page(root: Path, student: str) -> str:
     return " ".join((root / "classroom" / "feedback" / student / LESSON / "exercises_01.html").read_text(encoding="utf-8").split())
 
@@ -124,6 +131,8 @@ def test_a_class_is_graded_and_its_reports_wait_for_a_person(course, capsys):
     assert "```\nIt <b>matters</b>.\n```" in find(nbformat.read(shown, as_version=4), "why").source  # as text, not as HTML
     assert not (course / "classroom" / "autograded" / "cleo" / LESSON / NAME).exists()
     assert "7 of 12 points" in page(course, "ada") and "2 of its answers are still to be graded" in page(course, "ada")
+    assert "2 of them have written answers that nobody has graded yet" in capsys.readouterr().out
+    assert table(course) == [["7", "12", "0", "2"], ["7", "12", "0", "1"], ["7", "12", "0", "0"]]
 
     with Gradebook(f"sqlite:///{course / 'classroom' / 'gradebook.db'}") as book:
         for name, points in (("why", 2), ("whom", 1.5)):
@@ -132,6 +141,10 @@ def test_a_class_is_graded_and_its_reports_wait_for_a_person(course, capsys):
         book.db.commit()
     assert classroom.grade(LESSON, handed, options, course) == 0  # nothing is graded anew, the pages are written again
     assert "10.5 of 12 points" in page(course, "ada") and "your report: 3.5 of 5 points." in page(course, "ada")
+    assert table(course)[0] == ["10.5", "12", "3.5", "0"] and "1 of them have written" in capsys.readouterr().out
+    folder = course / "classroom" / "grading" / LESSON
+    assert "1 of them have written answers" in (folder / "summary.html").read_text(encoding="utf-8")
+    assert [row[LESSON] for row in csv.DictReader(open(folder / "canvas.csv"))] == ["12", "10.5", "7", "7"]
 
     hand_in(course, "ada", why="It matters more.", whom="Botanists.")
     assert classroom.grade(LESSON, handed, options, course) == 0  # another report: graded again, the person's points stay
