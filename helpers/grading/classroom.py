@@ -23,8 +23,8 @@ from helpers.grading.course import Course, Exercise
 from helpers.grading.gradebook import Records
 from helpers.grading.grader import Grader, Materials, materials
 from helpers.grading.journal import Journal
-from helpers.grading.outcome import GRADED, PARTLY, REJECTED, Marks, Outcome, Submission, rejected
-from helpers.grading.pages import summary_page, waiting
+from helpers.grading.outcome import GRADED, PARTLY, REJECTED, Marks, Outcome, Submission, points_that_count, rejected, why
+from helpers.grading.pages import summary_page
 from helpers.grading.sandbox import Limits
 
 ALL_POINTS, POINTS_LOST, NOT_ALL_GRADED = 0, 1, 3  # exit codes; 2: cannot be done (an error sentence)
@@ -56,6 +56,9 @@ def grade(lesson: str, path: Path, options: Options, root: Path | None = None) -
     course = Course(root, options.solutions)
     name = course.find(lesson)
     if path.is_file() and path.suffix != ".zip":
+        if options.to or options.csv or options.resume or options.regrade:
+            raise CourseError("one notebook alone is graded and shown, and nothing is stored: leave --to, --csv, --resume and --regrade "
+                              "out, or give the folder that holds STUDENT/LESSON/")
         return grade_one(course, name, path, options)
     return grade_class(course, name, path, options)
 
@@ -76,6 +79,8 @@ def grade_one(course: Course, name: str, path: Path, options: Options) -> int:
     else:
         for line in report(outcome, exercises):
             print(line)
+        print("one notebook alone is graded and shown, and nothing is stored: to record it, give the folder that holds STUDENT/LESSON/",
+              file=sys.stderr)
     if outcome.status != GRADED:
         return NOT_ALL_GRADED
     return ALL_POINTS if outcome.score() == outcome.max_score() else POINTS_LOST
@@ -127,21 +132,47 @@ def grade_class(course: Course, name: str, path: Path, options: Options) -> int:
             print(f"{len(kept)} of {len(found)} were graded before and are unchanged: kept (--regrade grades them again)", file=sys.stderr)
         missing: list[str] = []
         with Records(course, name) as records:
-            known = journal.recorded & records.marks(kept).keys()
-            again = [journal.outcomes[student] for student in kept if student not in known]
-            if again:  # graded, but ended before they were recorded, or the gradebook has been moved away since
+            held = records.marks(kept)
+            again = [outcome for student in kept if not is_held(outcome := journal.outcomes[student], held, journal)]
+            if lost := sorted(journal.recorded & {outcome.student for outcome in again}):
+                print(f"the gradebook did not hold what was recorded of {people(lost)}: recorded again. Points, comments and penalties "
+                      "that were given by hand are in the gradebook that was there before; put it back if it was moved away",
+                      file=sys.stderr)
+            if again:
                 store(again, records, journal)
             if pending:
                 missing = _grade_pending(pending, about, options, records, journal)
-            records.write_feedback([journal.outcomes[student] for student in kept])
             outcomes = [journal.outcomes[submission.student] for submission in found]
-            marks = records.marks(outcome.student for outcome in outcomes)
+            for outcome, submission in zip(outcomes, found, strict=True):
+                outcome.submitted = submission.submitted or outcome.submitted
+            records.refresh([outcome for outcome in outcomes if outcome.student in kept])
+            records.write_feedback([journal.outcomes[student] for student in kept])
+            marks, most = records.marks(outcome.student for outcome in outcomes), records.possible()
+            remarks = [*about_waiting(outcomes, marks), *about_reports(outcomes, records)]
+            absent = journal.outcomes.keys() | (records.students() if journal.begun_anew else set())
+            remarks += about_absent(sorted(absent - marks.keys() - {outcome.student for outcome in outcomes}))
     finally:
         journal.close()
     missing = sorted({item for outcome in outcomes for item in outcome.missing_protections} | set(missing))
-    written = write_exports(outcomes, course.exercises(name), marks, name, missing, folder, options.csv)
-    show_class(outcomes, course.exercises(name), marks, name, written, options)
+    exercises = course.exercises(name)
+    texts = {
+        "grades.csv": tables.full_csv(outcomes, exercises, marks, most), "canvas.csv": tables.canvas_csv(outcomes, marks, most),
+        "moodle.csv": tables.moodle_csv(outcomes, exercises, marks, most), "outcomes.jsonl": tables.json_lines(outcomes),
+        "summary.html": summary_page(outcomes, exercises, marks, most, name, missing, remarks),
+    }  # fmt: skip
+    write_exports(texts, folder, options.csv)
+    if options.as_json:
+        print(json.dumps(class_object(outcomes, exercises, marks, most, remarks)))
+    else:
+        show_class(outcomes, marks, name, remarks, folder)
     return ALL_POINTS if all(outcome.status == GRADED for outcome in outcomes) else NOT_ALL_GRADED
+
+
+def is_held(outcome: Outcome, held: dict[str, Marks], journal: Journal) -> bool:
+    """False for what was graded, but ended before it was recorded, or is not what the gradebook holds (any more)."""
+    if outcome.student not in journal.recorded:
+        return False
+    return outcome.status == REJECTED or (outcome.student in held and held[outcome.student].holds(outcome))
 
 
 def unchanged(submission: Submission, journal: Journal) -> bool:
@@ -346,20 +377,9 @@ def remote_protections(about: Materials) -> list[str]:
     return _grader_of(about).missing
 
 
-def write_exports(
-    outcomes: list[Outcome], exercises: list[Exercise], marks: dict[str, Marks], lesson: str, missing: list[str], folder: Path,
-    csv: Path | None,
-) -> list[Path]:  # fmt: skip
-    """Write the tables and the summary; returns their paths."""
-    written = {
-        folder / "grades.csv": tables.full_csv(outcomes, exercises, marks),
-        folder / "canvas.csv": tables.canvas_csv(outcomes, exercises, marks),
-        folder / "moodle.csv": tables.moodle_csv(outcomes, exercises, marks),
-        folder / "outcomes.jsonl": tables.json_lines(outcomes),
-        folder / "summary.html": summary_page(outcomes, exercises, marks, lesson, missing),
-    }
-    if csv is not None:
-        written[csv] = written[folder / "grades.csv"]
+def write_exports(texts: dict[str, str], folder: Path, csv: Path | None) -> None:
+    """Write the tables and the summary into `folder`, and grades.csv to `csv` too. Raises CourseError."""
+    written = {folder / name: text for name, text in texts.items()} | ({csv: texts["grades.csv"]} if csv else {})
     for path, text in written.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -367,25 +387,56 @@ def write_exports(
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
             temporary.replace(path)
         except OSError as error:
-            raise CourseError(f"{path} cannot be written ({error.strerror}): the grades are in the gradebook; make room and "
-                              "give the same command again") from None
-    return list(written)
+            raise CourseError(f"{path} cannot be written ({error.strerror}): the grades are in the gradebook; make room or name another "
+                              "place, and give the same command again") from None
 
 
-def show_class(
-    outcomes: list[Outcome], exercises: list[Exercise], marks: dict[str, Marks], lesson: str, written: list[Path], options: Options
-) -> None:  # fmt: skip
-    """Print the counts, who was not graded in full and why, and where the files are; or all of it as one JSON object."""
+def about_waiting(outcomes: list[Outcome], marks: dict[str, Marks]) -> list[str]:
+    """A sentence about the submissions with answers that wait for a person."""
+    waiting = [outcome.student for outcome in outcomes if outcome.status != REJECTED and marks[outcome.student].to_grade]
+    if not waiting:
+        return []
+    return [f"answers wait for a person (written ones, or handed in again after points were given by hand): {people(waiting)}; "
+            "give their points in formgrader, then give the same command again"]
+
+
+def about_reports(outcomes: list[Outcome], records: Records) -> list[str]:
+    """A sentence about the submissions without a report that could be taken."""
+    without = [outcome.student for outcome in outcomes if not records.has_report(outcome)]
+    return [f"no report that could be taken (the notes say why): {people(without)}"] if without else []
+
+
+def about_absent(students: list[str]) -> list[str]:
+    """A sentence about those who were graded before and are not among the submissions now."""
+    if not students:
+        return []
+    return [f"graded before, but not among these submissions and so not in these tables: {people(students)}; for one table of all put "
+            "all submissions into one folder"]
+
+
+def people(students: list[str]) -> str:
+    """How many, and up to ten of their names."""
+    return f"{len(students)} ({', '.join(students[:10])}{', ...' if len(students) > 10 else ''})"
+
+
+def class_object(
+    outcomes: list[Outcome], exercises: list[Exercise], marks: dict[str, Marks], most: float, remarks: list[str]
+) -> dict:  # fmt: skip
+    """The class for `--json`: of each what the grader found, and as `total` the points that count."""
     counts = Counter(outcome.status for outcome in outcomes)
-    if options.as_json:
-        print(json.dumps({"lesson": lesson, "counts": {status: counts[status] for status in (GRADED, PARTLY, REJECTED)},
-                          "submissions": [as_object(outcome, exercises) for outcome in outcomes]}))
-        return
+    found = [as_object(outcome, exercises) | {"total": points_that_count(outcome, marks.get(outcome.student)), "max_total": most}
+             for outcome in outcomes]
+    return {"lesson": outcomes[0].lesson, "counts": {status: counts[status] for status in (GRADED, PARTLY, REJECTED)}, "remarks": remarks,
+            "submissions": found}
+
+
+def show_class(outcomes: list[Outcome], marks: dict[str, Marks], lesson: str, remarks: list[str], folder: Path) -> None:
+    """Print the counts, who was not graded in full and why, what else is to be known, and where the files are."""
+    counts = Counter(outcome.status for outcome in outcomes)
     print(f"{lesson}: {counts[GRADED]} graded, {counts[PARTLY]} graded up to some cell, {counts[REJECTED]} rejected")
     for outcome in outcomes:
         if outcome.status != GRADED:
-            print(f"  {outcome.student}: {outcome.status}: {outcome.reason}")
-    if count := waiting(outcomes, marks):
-        print(f"{count} of them have written answers that nobody has graded yet: give their points in formgrader, then give the same "
-              "command again")
-    print(f"tables and summary: {written[0].parent}")
+            print(f"  {outcome.student}: {outcome.status}: {why(outcome, marks.get(outcome.student))}")
+    for remark in remarks:
+        print(remark)
+    print(f"tables and summary: {folder}")

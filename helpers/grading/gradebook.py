@@ -14,7 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbgrader import api
 from nbgrader.preprocessors import AssignLatePenalties, SaveCells
-from nbgrader.utils import compute_checksum
+from nbgrader.utils import compute_checksum, is_grade
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from helpers.errors import CourseError
@@ -42,6 +42,7 @@ class Records:
         settings = course.settings().CourseDirectory
         self.url = settings.db_url
         self.autograded, self.feedback = (course.root / settings[f"{kind}_directory"] for kind in ("autograded", "feedback"))
+        self.gradebook: api.Gradebook | None = None
         self.gradebook = self._patiently(self._open)
 
     def __enter__(self) -> Records:
@@ -66,12 +67,14 @@ class Records:
                     raise CourseError(f"classroom/gradebook.db cannot be written ({reason}): make room and give the same command again; "
                                       "what was graded is in the journal") from None
                 if not isinstance(error, OperationalError) or "locked" not in reason:
-                    raise CourseError(f"classroom/gradebook.db cannot be used ({reason}): move it away (a new one is made) and give the "
-                                      "same command again; what was graded is in the journal") from None
+                    raise CourseError(f"classroom/gradebook.db cannot be used ({reason}): put back a copy that can, or move it away (a new "
+                                      "one is made, without what was entered by hand for any lesson) and give the same command again; "
+                                      "what was graded is in the journal") from None
                 if time.monotonic() > deadline:
                     raise CourseError("classroom/gradebook.db is locked by another program: close what else works on it and give the same "
                                       "command again; what was graded is in the journal") from None
-                self.gradebook.db.rollback()
+                if self.gradebook is not None:
+                    self.gradebook.db.rollback()
                 time.sleep(0.5)
 
     def _open(self) -> api.Gradebook:
@@ -86,7 +89,8 @@ class Records:
                         SaveCells().preprocess(copy.deepcopy(master), resources)
             except RuntimeError:
                 raise CourseError(f"{self.lesson}: the gradebook holds submissions for exercises with other cells: move "
-                                  "classroom/gradebook.db away (it keeps those grades) and give the same command again") from None
+                                  "classroom/gradebook.db away (it keeps those grades, and what was entered by hand for all lessons) and "
+                                  "give the same command again") from None
         gradebook.db.expire_all()
         return gradebook
 
@@ -106,6 +110,31 @@ class Records:
                     write_file(folder / "timestamp.txt", outcome.submitted)
             self._write_page(outcome, notebooks.get(outcome.student))
 
+    def possible(self) -> float:
+        """The most points that a learner can reach, with those of the report if the lesson has one."""
+        report = [] if self.report_master is None else [cell for cell in self.report_master.cells if is_grade(cell)]
+        return sum(exercise.max_score for exercise in self.exercises) + sum(cell.metadata.nbgrader.points for cell in report)
+
+    def refresh(self, outcomes: Sequence[Outcome]) -> None:
+        """Let the time of handing in and the due date count as they are now, also where nothing was graded anew. Raises CourseError."""
+        self._patiently(self._refresh, [outcome for outcome in outcomes if outcome.status != REJECTED])
+
+    def _refresh(self, outcomes: list[Outcome]) -> None:
+        assignment = self.gradebook.find_assignment(self.lesson)
+        submissions = {submission.student_id: submission for submission in assignment.submissions}
+        for outcome in outcomes:
+            if outcome.submitted and outcome.student in submissions:
+                submissions[outcome.student].timestamp = moment(outcome.submitted)
+        self.gradebook.db.commit()
+        if assignment.duedate is not None:
+            for outcome in outcomes:
+                self._penalty(outcome.student)
+        self.gradebook.db.expire_all()
+
+    def has_report(self, outcome: Outcome) -> bool:
+        """False when the lesson asks for a report and this submission has none that could be taken."""
+        return self.report_master is None or outcome.status == REJECTED or self._report(outcome)[0] is not None
+
     def write_feedback(self, outcomes: Sequence[Outcome]) -> None:
         """Write the learners' pages of what was recorded before once more, with what an instructor has entered since."""
         for outcome in outcomes:
@@ -116,8 +145,14 @@ class Records:
         found = {student: self._patiently(self._marks, student) for student in students}
         return {student: marks for student, marks in found.items() if marks is not None}
 
+    def students(self) -> set[str]:
+        """All of whom something has been recorded for this lesson."""
+        return {submission.student_id for submission in self._patiently(self.gradebook.assignment_submissions, self.lesson)}
+
     def report_notes(self, outcome: Outcome) -> list[str]:
-        """What was put right in a report, or why it was not taken; to be journalled with the other notes, or it is lost."""
+        """What was put right in a report, or why there is none; to be journalled with the other notes, or it is lost."""
+        if not self.has_report(outcome) and not outcome.report:
+            return [f"no report was handed in with this notebook: hand in {self.report_file}.ipynb beside it"]
         return self._report(outcome)[1]
 
     def _safe(self, outcome: Outcome) -> NotebookNode:
@@ -215,10 +250,12 @@ class Records:
 
     def _penalty(self, student: str) -> None:
         """Let nbgrader's own step set the penalty for a late submission."""
-        about = {"notebook": self.file, "assignment": self.lesson, "student": student, "db_url": self.url}
+        about = {"assignment": self.lesson, "student": student, "db_url": self.url}
         with collected_log():
             try:
-                AssignLatePenalties(config=self.course.settings()).preprocess(nbformat.v4.new_notebook(), {"nbgrader": about})
+                for file in [self.file] if self.report_master is None else [self.file, self.report_file]:
+                    resources = {"nbgrader": about | {"notebook": file}}
+                    AssignLatePenalties(config=self.course.settings()).preprocess(nbformat.v4.new_notebook(), resources)
             except Exception as error:  # whatever an instructor's plugin raises
                 if isinstance(error, SQLAlchemyError):
                     raise
@@ -231,13 +268,18 @@ class Records:
             submission = self.gradebook.find_submission(self.lesson, student)
         except api.MissingEntry:
             return None
-        grades = [grade for part in submission.notebooks for grade in part.grades]
-        comments = [comment.manual_comment for part in submission.notebooks for comment in part.comments if comment.manual_comment]
+        parts = {part.name: part for part in submission.notebooks}
+        grades = parts[self.file].grades
+        comments = [comment.manual_comment for part in parts.values() for comment in part.comments if comment.manual_comment]
         by_hand = {grade.name for grade in grades if grade.manual_score is not None or grade.extra_credit}
-        written = [grade for grade in grades if self.report_master is not None and grade.notebook.name == self.report_file]
-        open_ones = sum(grade.manual_score is None and grade.auto_score is None for grade in written)
-        report = (sum(grade.score for grade in written), sum(grade.max_score for grade in written), open_ones) if written else None
-        return Marks({grade.name: grade.score for grade in grades}, by_hand, submission.late_submission_penalty or 0.0, comments, report)
+        report, waiting = None, sum(bool(grade.needs_manual_grade) for grade in grades)
+        if self.report_master is not None and self.report_file in parts:
+            written = parts[self.report_file].grades
+            open_ones = sum(bool(grade.needs_manual_grade) for grade in written)
+            report = sum(grade.score for grade in written), sum(grade.max_score for grade in written), open_ones
+            waiting += open_ones
+        return Marks({grade.name: grade.score for grade in grades}, {grade.name: grade.auto_score for grade in grades}, by_hand,
+                     submission.late_submission_penalty or 0.0, comments, report, waiting)
 
 
 def unanswered(cell: NotebookNode | None) -> bool:

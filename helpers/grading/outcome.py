@@ -108,17 +108,26 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Marks:
-    """What counts in the gradebook for one learner: points of each test cell, which an instructor set, penalty in points, comments."""
+    """What the gradebook holds for one learner. points: what counts for each test cell. automatic: what the grader gave it. by_hand: cells
+    whose points an instructor has set. penalty: points lost by handing in late. report: points, of how many, and how many answers a
+    person has yet to grade, or to look at again; None when the lesson has no report. to_grade: the same, test cells included.
+    """
 
     points: dict[str, float]
+    automatic: dict[str, float | None]
     by_hand: set[str]
     penalty: float
     comments: list[str]
-    report: tuple[float, float, int] | None = None  # points, of how many, and how many answers are still to be graded
+    report: tuple[float, float, int] | None = None
+    to_grade: int = 0
 
     def total(self) -> float:
         """Points that count."""
-        return max(0.0, sum(self.points.values()) - self.penalty)
+        return max(0.0, sum(self.points.values()) + (self.report[0] if self.report else 0.0) - self.penalty)
+
+    def holds(self, outcome: Outcome) -> bool:
+        """True when this outcome is what was recorded."""
+        return all(self.automatic.get(cell.name) == cell.score for cell in outcome.cells)
 
 
 def points_that_count(outcome: Outcome, marks: Marks | None) -> float | None:
@@ -135,10 +144,11 @@ def results_that_count(outcome: Outcome, exercises: list[Exercise], marks: Marks
     return results
 
 
-def possible(exercises: list[Exercise], marks: dict[str, Marks]) -> float:
-    """The most points that a learner can reach, with those of the written report if the lesson has one."""
-    report = next((found.report[1] for found in marks.values() if found.report), 0.0)
-    return sum(exercise.max_score for exercise in exercises) + report
+def why(outcome: Outcome, marks: Marks | None) -> str:
+    """The outcome's reason; of a rejected one also what its learner has in the gradebook from an earlier submission."""
+    if outcome.status != REJECTED or marks is None:
+        return outcome.reason
+    return f"{outcome.reason}; an earlier submission has {marks.total():g} points in the gradebook, which no table holds"
 
 
 def rejected(submission: Submission, lesson: str, reason: str) -> Outcome:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from statistics import mean, median
 
 from jinja2 import Environment
@@ -12,7 +13,7 @@ from nbgrader.utils import is_grade, is_solution
 from helpers.grading.course import Exercise, grade_id
 from helpers.grading.feedback import ANSI
 from helpers.grading.harmless import IMAGES
-from helpers.grading.outcome import GRADED, PARTLY, REJECTED, Marks, Outcome, points_that_count, possible, results_that_count
+from helpers.grading.outcome import GRADED, PARTLY, REJECTED, Marks, Outcome, points_that_count, results_that_count, why
 from helpers.grading.restore import visible
 
 STYLE = """
@@ -53,11 +54,10 @@ SUMMARY = TEMPLATES.from_string("""<!doctype html><html lang="en"><meta charset=
 <p>{{ outcomes | length }} submissions: <strong>{{ counts[graded] }} graded</strong>, {{ counts[partly] }} graded up to some cell,
 {{ counts[rejected] }} rejected.{% if scores %} Points: mean {{ "%.1f" | format(mean) }}, median {{ "%g" | format(median) }},
 of {{ "%g" | format(most) }}.{% endif %}</p>
-{% if waiting %}<p class="note">{{ waiting }} of them have written answers that nobody has graded yet: give their points in formgrader,
-then give the same command again.</p>{% endif %}
+{% for remark in remarks %}<p class="note">{{ remark }}</p>{% endfor %}
 {% if missing %}<p class="note">Protections that were missing while learners' code ran: {{ missing | join(", ") }}.</p>{% endif %}
 {% if open %}<h2>To look at by hand</h2><table><tr><th>Student<th>Status<th>Why</tr>
-{% for outcome in open %}<tr><td>{{ outcome.student }}<td>{{ outcome.status }}<td>{{ outcome.reason }}</tr>{% endfor %}</table>{% endif %}
+{% for outcome, reason in open %}<tr><td>{{ outcome.student }}<td>{{ outcome.status }}<td>{{ reason }}</tr>{% endfor %}</table>{% endif %}
 <h2>Points for each exercise</h2>
 {% for exercise, bars, average in histograms %}
 <h3>{{ exercise.title }}: {{ "%.2f" | format(average) }} of {{ "%g" | format(exercise.max_score) }}</h3>
@@ -108,10 +108,13 @@ def plain(output: NotebookNode) -> tuple[str, object]:
     return ("image", (image, output.data[image])) if image else ("text", ANSI.sub("", output.data["text/plain"]))
 
 
-def summary_page(outcomes: list[Outcome], exercises: list[Exercise], marks: dict[str, Marks], lesson: str, missing: list[str]) -> str:
+def summary_page(
+    outcomes: list[Outcome], exercises: list[Exercise], marks: dict[str, Marks], most: float, lesson: str, missing: list[str],
+    remarks: Sequence[str] = (),
+) -> str:  # fmt: skip
     """HTML for the instructor: counts, who to look at, a histogram for each exercise, the messages that came most often.
 
-    marks: what the gradebook holds, by student.
+    marks: what the gradebook holds, by student. most: the points that a learner can reach. remarks: sentences about the whole class.
     """
     graded = [outcome for outcome in outcomes if outcome.status != REJECTED]
     results = [{result.name: result for result in results_that_count(found, exercises, marks.get(found.student))} for found in graded]
@@ -121,20 +124,16 @@ def summary_page(outcomes: list[Outcome], exercises: list[Exercise], marks: dict
         points = [found[exercise.name].score for found in results]
         histograms.append((exercise, bars(points, exercise.max_score), mean(points) if points else 0.0))
         for found in results:
-            failing.update((exercise.title, line) for line in set(found[exercise.name].message.splitlines()))
+            if found[exercise.name].score < exercise.max_score:
+                failing.update((exercise.title, line) for line in set(found[exercise.name].message.splitlines()))
     common = [(count, title, message) for (title, message), count in failing.most_common(12)]
     return SUMMARY.render(
         style=STYLE, lesson=lesson, outcomes=outcomes, counts=Counter(outcome.status for outcome in outcomes), graded=GRADED, partly=PARTLY,
         rejected=REJECTED, scores=scores, mean=mean(scores) if scores else 0, median=median(scores) if scores else 0,
-        most=possible(exercises, marks), waiting=waiting(outcomes, marks), missing=missing,
-        open=[o for o in outcomes if o.status != GRADED], histograms=histograms, failing=common,
+        most=most, remarks=remarks, missing=missing,
+        open=[(found, why(found, marks.get(found.student))) for found in outcomes if found.status != GRADED],
+        histograms=histograms, failing=common,
     )  # fmt: skip
-
-
-def waiting(outcomes: list[Outcome], marks: dict[str, Marks]) -> int:
-    """How many submissions have written answers that a person has not graded yet."""
-    found = [marks[outcome.student] for outcome in outcomes if outcome.status != REJECTED and outcome.student in marks]
-    return sum(bool(mark.report and mark.report[2]) for mark in found)
 
 
 def bars(points: list[float], most: float) -> list[dict[str, object]]:

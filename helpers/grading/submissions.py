@@ -102,7 +102,7 @@ def find(path: Path, lesson: str) -> list[Submission]:
             size = len(submission.content) + len(submission.report)
             if size > left:
                 submission = replace(submission, content=b"", report=b"", problem="not read, because the notebooks before it are "
-                                     f"{TOTAL_BYTES / 1e9:g} GB in all: grade it by itself")
+                                     f"{TOTAL_BYTES / 1e9:g} GB in all: grade it in a folder of its own")
             left -= size
             found.append(submission)
     if not found:
@@ -298,7 +298,8 @@ def _whose(file: _File, lesson: str, depth: int) -> _Handed | None:
 def _submission(group: list[_Handed], wanted: str, report: str) -> Submission:
     """What one student handed in: the notebook that counts, or why there is none; and the report, if there is one that can be read."""
     student, submitted = safe_student(group[0].student), _submitted(group)
-    reports = [handed for handed in group if handed.is_notebook() and handed.base()[0].lower() == report]
+    # Browsers call a second download "report_22 (1).ipynb".
+    reports = [handed for handed in group if handed.is_notebook() and handed.base()[0].lower().startswith(Path(report).stem)]
     group = [handed for handed in group if handed not in reports]
     if not group:
         problem = f"handed in the report alone: ask for {wanted}"
@@ -328,7 +329,8 @@ def _report(reports: list[_Handed], wanted: str) -> tuple[bytes, str]:
         taken = _choose(reports, wanted)
         if taken.file.problem:
             raise CourseError(taken.file.problem)
-        return taken.file.read(), ""
+        passed = [handed.name for handed in reports if handed is not taken]
+        return taken.file.read(), f" (not taken: {_listed(passed)})" if passed else ""
     except CourseError as error:
         return b"", f" (its report {error})"
 
@@ -352,7 +354,7 @@ def _choose(group: list[_Handed], wanted: str) -> _Handed:
                 and (handed.base()[1], handed.attachment) != (last.base()[1], last.attachment) for handed in earlier)
     if not clear:
         raise CourseError(f"handed in several notebooks, {_listed([handed.file.path for handed in right])}: find out which one "
-                          f"counts, and grade that one by itself as {wanted}")
+                          f"counts, leave only that one there as {wanted} (unpack a zip first), and give the folder again")
     return last
 
 

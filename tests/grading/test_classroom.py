@@ -19,11 +19,12 @@ import nbformat
 import psutil
 import pytest
 from nbgrader.api import Gradebook
+from sqlalchemy.exc import OperationalError
 from toy_course import LESSON, SOLVED, answer, find, source_path
 
 from helpers import config
 from helpers.errors import CourseError
-from helpers.grading import classroom, grader, journal, pages, tables
+from helpers.grading import classroom, grader, journal, pages, submissions, tables
 from helpers.grading.course import Course
 from helpers.grading.gradebook import Records
 from helpers.grading.harmless import harmless
@@ -411,11 +412,14 @@ def test_nothing_a_learner_wrote_is_taken_for_html_or_a_formula(course):
     exercises = Course(course).exercises(LESSON)
     cells = [CellResult(name, 0, 1, evil) for exercise in exercises for name in exercise.tests]
     found = outcome(student=f"=1+1{evil}", cells=cells, notes=[evil], reason=evil, status=PARTLY, notebook=nbformat.writes(nb))
-    marks = Marks({}, set(), 0.0, [evil])
+    marks = Marks({}, {}, set(), 0.0, [evil])
     page = pages.feedback_page(found, exercises, Course(course).master(LESSON), harmless(nb, Course(course).master(LESSON)), marks)
-    assert "<script" not in page and "&lt;script" in page and "<script" not in pages.summary_page([found], exercises, {}, LESSON, [])
-    for table in (tables.full_csv, tables.canvas_csv, tables.moodle_csv):
-        for row in csv.reader(io.StringIO(table([found], exercises, {}))):
+    assert "<script" not in page and "&lt;script" in page
+    assert "<script" not in pages.summary_page([found], exercises, {}, 7, LESSON, [], [evil])
+    tried = (tables.full_csv([found], exercises, {"x": marks}, 7), tables.canvas_csv([found], {}, 7),
+             tables.moodle_csv([found], exercises, {found.student: marks}, 7))
+    for text in tried:
+        for row in csv.reader(io.StringIO(text)):
             assert not any(item.startswith(("=", "+", "-", "@")) for item in row)
     assert json.loads(tables.json_lines([found]))["score"] == 0
 
@@ -447,11 +451,11 @@ def test_words_that_no_file_can_hold_do_not_end_the_grading_of_the_class(course,
 
 
 def test_canvas_gets_its_columns_and_points_possible(course):
-    exercises = Course(course).exercises(LESSON)
     rejected = outcome(student="bob_7", status=REJECTED)
-    rows = list(csv.reader(io.StringIO(tables.canvas_csv([outcome(student="doejane_12345"), rejected], exercises, {}))))
+    rows = list(csv.reader(io.StringIO(tables.canvas_csv([outcome(student="doejane_12345"), rejected], {}, 7))))
     assert rows[0] == ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", LESSON] and rows[1][5] == "7"
     assert rows[2][:2] == ["doejane", "12345"] and rows[3][1:] == ["7", "", "", "", ""]
+    assert tables.name_and_number(submissions.safe_student("Jane O\u2019Brien_102")) == ("Jane O_Brien", "102")
 
 
 def test_the_tables_hold_what_counts_in_the_gradebook(course, capsys):
@@ -471,8 +475,8 @@ def test_the_tables_hold_what_counts_in_the_gradebook(course, capsys):
     grade(course)
     rows = [[row[name] for name in ("score", "max_score", first.name, "report", "to_grade", "penalty")]
             for row in csv.DictReader(open(folder / "grades.csv"))]
-    assert rows == [[f"{7 - lost:g}", "7", f"{first.max_score - lost:g}", "", "", "0"],
-                    ["5.5", "7", f"{first.max_score + 0.5:g}", "", "", "2"], ["", "7", "", "", "", ""]]
+    assert rows == [[f"{7 - lost:g}", "7", f"{first.max_score - lost:g}", "", "0", "0"],
+                    ["5.5", "7", f"{first.max_score + 0.5:g}", "", "0", "2"], ["", "7", "", "", "", ""]]
     assert [row[LESSON] for row in csv.DictReader(open(folder / "canvas.csv"))] == ["7", f"{7 - lost:g}", "5.5", ""]
     assert [row["Grade"] for row in csv.DictReader(open(folder / "moodle.csv"))] == [f"{7 - lost:g}", "5.5", ""]
     assert f"mean {(12.5 - lost) / 2:.1f}" in (folder / "summary.html").read_text(encoding="utf-8")
@@ -480,13 +484,102 @@ def test_the_tables_hold_what_counts_in_the_gradebook(course, capsys):
     assert found == [7, 7, None]  # what the grader found is kept beside it
 
 
-def test_a_gradebook_that_was_moved_away_is_filled_again(course):
+def test_a_gradebook_that_was_moved_away_or_put_back_is_filled_again(course, capsys):
+    book = course / "classroom" / "gradebook.db"
+    hand_in(course, "ada", WRONG_SQUARE)
+    hand_in(course, "ned", {}).write_text("{")
+    grade(course)
+    earlier = book.read_bytes()
     hand_in(course, "ada", SOLVED)
     grade(course)
-    (course / "classroom" / "gradebook.db").unlink()
+    for content in (earlier, None):
+        book.write_bytes(content) if content else book.unlink()
+        capsys.readouterr()
+        grade(course)
+        assert "the gradebook did not hold what was recorded of 1 (ada)" in capsys.readouterr().err
+        assert in_gradebook(course) == {"ada": 7}
+        (row, _) = csv.DictReader(open(course / "classroom" / "grading" / LESSON / "grades.csv"))
+        assert row["score"] == "7"
+
+
+def test_those_who_were_graded_before_and_are_missing_now_are_named(course, capsys):
+    hand_in(course, "ada", SOLVED)
+    grade(course)
+    (course / "classroom" / "submitted" / "ada").rename(course / "section a")
+    hand_in(course, "bob", SOLVED)
+    capsys.readouterr()
+    grade(course)
+    said = "graded before, but not among these submissions and so not in these tables: 1 (ada)"
+    assert said in capsys.readouterr().out
+    assert said in (course / "classroom" / "grading" / LESSON / "summary.html").read_text(encoding="utf-8")
+    grade(course, seed="other")  # begins a new journal
+    assert said in capsys.readouterr().out
+
+
+def test_an_earlier_submission_of_a_rejected_one_is_named(course, capsys):
+    hand_in(course, "ada", SOLVED)
+    grade(course)
+    hand_in(course, "ada", {}).write_text("{")
+    grade(course)
+    said = "an earlier submission has 7 points in the gradebook, which no table holds"
+    folder = course / "classroom" / "grading" / LESSON
+    assert said in capsys.readouterr().out and said in (folder / "summary.html").read_text(encoding="utf-8")
+    (row,) = csv.DictReader(open(folder / "grades.csv"))
+    assert row["score"] == "" and said in row["reason"]
+
+
+def test_who_hands_in_again_after_points_were_given_by_hand_is_to_be_looked_at(course, capsys):
+    hand_in(course, "ada", WRONG_SQUARE)
     grade(course)
     with Gradebook(f"sqlite:///{course}/classroom/gradebook.db") as gradebook:
-        assert gradebook.find_submission(LESSON, "ada").score == 7
+        gradebook.find_grade("test_square", "exercises_01", LESSON, "ada").manual_score = 2
+        gradebook.db.commit()
+    grade(course)
+    assert "wait for a person" not in capsys.readouterr().out
+    hand_in(course, "ada", SOLVED)
+    grade(course, as_json=True)
+    said = json.loads(capsys.readouterr().out)
+    assert "by hand): 1 (ada)" in said["remarks"][0]
+    assert [said["submissions"][0][name] for name in ("score", "max_score", "total", "max_total")] == [7, 7, 6, 7]
+
+
+def test_a_due_date_and_a_time_that_change_count_without_grading_anew(course):
+    path = hand_in(course, "ada", SOLVED, "2026-11-20 10:00:00 UTC")
+    with open(course / "nbgrader_config.py", "a") as file:
+        file.write('\nc.LateSubmissionPlugin.penalty_method = "zero"\n')
+    grade(course)
+    with Gradebook(f"sqlite:///{course}/classroom/gradebook.db") as gradebook:
+        gradebook.update_or_create_assignment(LESSON, duedate=datetime(2026, 11, 19))
+    grade(course)
+    (row,) = csv.DictReader(open(course / "classroom" / "grading" / LESSON / "grades.csv"))
+    assert (row["score"], row["penalty"]) == ("0", "7")
+    path.with_name("timestamp.txt").write_text("2026-11-18 10:00:00 UTC")
+    grade(course)
+    (row,) = csv.DictReader(open(course / "classroom" / "grading" / LESSON / "grades.csv"))
+    assert (row["score"], row["penalty"]) == ("7", "0") and row["submitted"].startswith("2026-11-18")
+
+
+def test_one_notebook_alone_is_not_said_to_be_stored(course, tmp_path, capsys):
+    answer(course, SOLVED, tmp_path / "solved.ipynb")
+    assert classroom.grade("1", tmp_path / "solved.ipynb", options(), course) == 0
+    assert "nothing is stored: to record it, give the folder" in capsys.readouterr().err
+    for more in ({"csv": tmp_path / "x.csv"}, {"to": tmp_path / "x"}, {"regrade": True}, {"resume": True}):
+        with pytest.raises(CourseError, match="one notebook alone is graded and shown, and nothing is stored"):
+            classroom.grade("1", tmp_path / "solved.ipynb", options(**more), course)
+
+
+def test_a_gradebook_that_is_locked_at_the_start_is_waited_for(course, monkeypatch):
+    opened = Records._open
+    waits = iter([OperationalError("x", {}, Exception("database is locked"))])
+
+    def locked_once(self):
+        if error := next(waits, None):
+            raise error
+        return opened(self)
+
+    monkeypatch.setattr(Records, "_open", locked_once)
+    with Records(Course(course), LESSON) as records:
+        assert records.possible() == 7
 
 
 def test_a_gradebook_that_stays_locked_is_named(course, monkeypatch):

@@ -131,7 +131,7 @@ def test_a_class_is_graded_and_its_reports_wait_for_a_person(course, capsys):
     assert "```\nIt <b>matters</b>.\n```" in find(nbformat.read(shown, as_version=4), "why").source  # as text, not as HTML
     assert not (course / "classroom" / "autograded" / "cleo" / LESSON / NAME).exists()
     assert "7 of 12 points" in page(course, "ada") and "2 of its answers are still to be graded" in page(course, "ada")
-    assert "2 of them have written answers that nobody has graded yet" in capsys.readouterr().out
+    assert "answers wait for a person" in (said := capsys.readouterr().out) and "by hand): 2 (ada, ben);" in said
     assert table(course) == [["7", "12", "0", "2"], ["7", "12", "0", "1"], ["7", "12", "0", "0"]]
 
     with Gradebook(f"sqlite:///{course / 'classroom' / 'gradebook.db'}") as book:
@@ -141,9 +141,9 @@ def test_a_class_is_graded_and_its_reports_wait_for_a_person(course, capsys):
         book.db.commit()
     assert classroom.grade(LESSON, handed, options, course) == 0  # nothing is graded anew, the pages are written again
     assert "10.5 of 12 points" in page(course, "ada") and "your report: 3.5 of 5 points." in page(course, "ada")
-    assert table(course)[0] == ["10.5", "12", "3.5", "0"] and "1 of them have written" in capsys.readouterr().out
+    assert table(course)[0] == ["10.5", "12", "3.5", "0"] and "by hand): 1 (ben);" in capsys.readouterr().out
     folder = course / "classroom" / "grading" / LESSON
-    assert "1 of them have written answers" in (folder / "summary.html").read_text(encoding="utf-8")
+    assert "by hand): 1 (ben);" in (folder / "summary.html").read_text(encoding="utf-8")
     assert [row[LESSON] for row in csv.DictReader(open(folder / "canvas.csv"))] == ["12", "10.5", "7", "7"]
 
     hand_in(course, "ada", why="It matters more.", whom="Botanists.")
@@ -239,6 +239,27 @@ def test_the_report_is_found_in_trees_and_in_canvas_zips(course, tmp_path):
     ada, ben = submissions.find(archive, LESSON)
     assert not ada.problem and b"It matters." in ada.report
     assert "handed in the report alone: ask for exercises_01.ipynb" in ben.problem
+
+
+def test_a_report_that_is_missing_or_named_otherwise_is_said(course, capsys):
+    handed = hand_in(course, "ada", why="It matters.")
+    (handed / "ada" / LESSON / NAME).rename(handed / "ada" / LESSON / "report_01 (1).ipynb")  # as browsers name a second download
+    hand_in(course, "ben", why="So.")
+    options = classroom.Options(workers=1)
+    assert classroom.grade(LESSON, handed, options, course) == 0
+    assert grades(course)["ada"]["why"] == (0, True) and "no report" not in capsys.readouterr().out
+    (handed / "ben" / LESSON / NAME).unlink()
+    assert classroom.grade(LESSON, handed, options, course) == 0
+    assert "no report that could be taken (the notes say why): 1 (ben)" in capsys.readouterr().out
+    assert "no report was handed in with this notebook: hand in report_01.ipynb beside it" in page(course, "ben")
+
+
+def test_cells_of_the_same_name_in_exercises_and_report_both_count(course):
+    nbformat.write(source(written("square", 2), written("test_square", 3)), course / "solutions" / LESSON / NAME)
+    release([LESSON], course)
+    handed = hand_in(course, "ada", square="Because.")
+    assert classroom.grade(LESSON, handed, classroom.Options(workers=1), course) == 0
+    assert table(course) == [["7", "12", "0", "1"]] and "7 of 12 points" in page(course, "ada")
 
 
 def test_the_report_of_the_capstone_is_in_step_with_its_release():

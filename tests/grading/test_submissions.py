@@ -172,7 +172,7 @@ def test_the_total_is_limited(tmp_path, monkeypatch):
     for student in "abc":
         put(tmp_path / f"{student}.ipynb")
     by = found(tmp_path)
-    assert by["a"].content and by["b"].content and "grade it by itself" in by["c"].problem
+    assert by["a"].content and by["b"].content and "grade it in a folder of its own" in by["c"].problem
 
 
 @pytest.mark.timeout(30)
