@@ -1,6 +1,6 @@
 """The benchmark of lesson 02: twelve candidate sources, three targets with few labels, and the accuracy that each source reaches.
 
-The accuracies are computed once by data_scripts/fine_tune_sources.py (a quarter of an hour); everything else is computed when it is used.
+The accuracies are computed once by data_scripts/fine_tune_sources.py (half an hour); everything else is computed when it is used.
 """
 from __future__ import annotations
 
