@@ -135,7 +135,7 @@ TREATMENTS: Mapping[str, Mapping[str, Treatment]] = {
         "freeze all but the head": Treatment(frozen=15),
         "L2-SP 0.1": Treatment(l2_sp=0.1),
     },
-    "photos": {**_EVERYWHERE, "smaller head: 16 units": Treatment(hidden=16), "smallest head: linear": Treatment(hidden=0)},
+    "photos": {**_EVERYWHERE, "narrow head: 16 units": Treatment(hidden=16), "no hidden layer: linear": Treatment(hidden=0)},
 }
 STEPS = {"scratch": 150, "letters": 60, "photos": 100}
 BATCH = {"scratch": 32, "letters": 16, "photos": 16}
