@@ -150,7 +150,7 @@ def grade_class(course: Course, name: str, path: Path, options: Options) -> int:
             marks, most = records.marks(outcome.student for outcome in outcomes), records.possible()
             remarks = [*about_waiting(outcomes, marks), *about_reports(outcomes, records)]
             absent = journal.outcomes.keys() | (records.students() if journal.begun_anew else set())
-            remarks += about_absent(sorted(absent - marks.keys() - {outcome.student for outcome in outcomes}))
+            remarks += about_absent(sorted(absent - {outcome.student for outcome in outcomes}))
     finally:
         journal.close()
     missing = sorted({item for outcome in outcomes for item in outcome.missing_protections} | set(missing))

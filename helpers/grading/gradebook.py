@@ -126,9 +126,7 @@ class Records:
             if outcome.submitted and outcome.student in submissions:
                 submissions[outcome.student].timestamp = moment(outcome.submitted)
         self.gradebook.db.commit()
-        if assignment.duedate is not None:
-            for outcome in outcomes:
-                self._penalty(outcome.student)
+        self._penalties(assignment, outcomes)
         self.gradebook.db.expire_all()
 
     def has_report(self, outcome: Outcome) -> bool:
@@ -216,9 +214,7 @@ class Records:
         except SQLAlchemyError:
             db.rollback()
             raise
-        if assignment.duedate is not None:
-            for outcome in outcomes:
-                self._penalty(outcome.student)
+        self._penalties(assignment, outcomes)
 
     def _await_person(self, submission: api.SubmittedAssignment, assignment: api.Assignment, report: NotebookNode | None) -> None:
         """Mark each written answer as one that a person is to grade; what has not been answered has 0 points, as in nbgrader."""
@@ -247,6 +243,12 @@ class Records:
             self._part(submission, notebook)
         self.gradebook.db.add(submission)
         return submission
+
+    def _penalties(self, assignment: api.Assignment, outcomes: list[Outcome]) -> None:
+        """Only with a due date: without one a penalty was entered by hand, and stays."""
+        if assignment.duedate is not None:
+            for outcome in outcomes:
+                self._penalty(outcome.student)
 
     def _penalty(self, student: str) -> None:
         """Let nbgrader's own step set the penalty for a late submission."""

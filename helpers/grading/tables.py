@@ -60,7 +60,7 @@ def moodle_csv(outcomes: list[Outcome], exercises: list[Exercise], marks: dict[s
         name, number = name_and_number(outcome.student)
         own = marks.get(outcome.student)
         messages = [result.message for result in results_that_count(outcome, exercises, own) if result.score < result.max_score]
-        comments = [why(outcome, own), *messages, *(own.comments if own and outcome.status != REJECTED else [])]
+        comments = [outcome.reason, *messages, *(own.comments if own and outcome.status != REJECTED else [])]
         rows.append([f"Participant {number}" if number else outcome.student, name, outcome.status, points_that_count(outcome, own), most,
                      "; ".join(filter(None, comments))])
     return table(["Identifier", "Full name", "Status", "Grade", "Maximum Grade", "Feedback comments"], rows)

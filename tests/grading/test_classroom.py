@@ -424,6 +424,17 @@ def test_nothing_a_learner_wrote_is_taken_for_html_or_a_formula(course):
     assert json.loads(tables.json_lines([found]))["score"] == 0
 
 
+def test_what_a_person_gave_full_points_for_is_not_said_to_fail(course):
+    exercises = Course(course).exercises(LESSON)
+    cells = [CellResult(name, 0, 1, "look at this") for exercise in exercises for name in exercise.tests]
+    points = {cell.name: 0.0 for cell in cells}
+    whole = {name: exercise.max_score / len(exercise.tests) for exercise in exercises for name in exercise.tests}
+    for counted, by_hand, said in ((points, set(), True), (whole, set(whole), False)):
+        marks = {"ada": Marks(counted, points, by_hand, 0.0, [])}
+        assert ("look at this" in pages.summary_page([outcome(cells=cells)], exercises, marks, 7, LESSON, [])) is said
+        assert ("look at this" in tables.moodle_csv([outcome(cells=cells)], exercises, marks, 7)) is said
+
+
 def test_a_formula_behind_another_separator_is_none():
     assert tables.cell("x;=HYPERLINK(1)") == "x;'=HYPERLINK(1)" and tables.cell("a; -1;+2\t@b;c") == "a; '-1;'+2\t'@b;c"
     assert tables.cell("a;b = c") == "a;b = c" and tables.cell('x;"=1"') == "x;\"'=1\""
@@ -526,6 +537,8 @@ def test_an_earlier_submission_of_a_rejected_one_is_named(course, capsys):
     assert said in capsys.readouterr().out and said in (folder / "summary.html").read_text(encoding="utf-8")
     (row,) = csv.DictReader(open(folder / "grades.csv"))
     assert row["score"] == "" and said in row["reason"]
+    (row,) = csv.DictReader(open(folder / "moodle.csv"))  # learners read this one
+    assert row["Grade"] == "" and "is not a notebook" in row["Feedback comments"] and "gradebook" not in row["Feedback comments"]
 
 
 def test_who_hands_in_again_after_points_were_given_by_hand_is_to_be_looked_at(course, capsys):
